@@ -1,0 +1,48 @@
+# Everything a developer or a new user starts. Each target sets up what it needs.
+SHELL := /bin/bash
+PYTHON ?= python3
+UV := .uv/bin/uv
+BIN := .venv/bin
+UV_VERSION := 0.13.9
+
+.PHONY: demo test check fix bench clean
+
+demo: .venv/.run
+	@$(BIN)/python -m gateway.cli.demo $(if $(SERVE),--serve) $(if $(CASE),--case $(CASE))
+
+test: check
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run -m pytest -n 2 tests
+	@$(BIN)/coverage combine -q
+	@$(BIN)/coverage report
+
+check: .venv/.dev
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/pytest -q -n 2 tests/core
+
+fix: .venv/.dev
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: .venv/.dev
+	@$(BIN)/python -m tests.bench $(BENCH)
+
+$(UV):
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
+	@$(PYTHON) -m venv .uv
+	@.uv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+# What a node needs, and nothing else: a first `make demo` is quick.
+.venv/.run: $(UV) pyproject.toml uv.lock
+	@$(UV) sync --quiet --locked --python $(PYTHON) --inexact --no-default-groups --extra fast
+	@touch $@
+
+.venv/.dev: $(UV) pyproject.toml uv.lock
+	@$(UV) sync --quiet --locked --python $(PYTHON) --inexact --extra fast --extra postgres
+	@touch $@ .venv/.run
+
+clean:
+	rm -rf .venv .uv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*

@@ -1,0 +1,165 @@
+"""The client side of the hook: HTTP on the loopback, with the standard library alone."""
+
+import http.client
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import NoReturn
+from urllib.parse import quote, urlencode
+
+from gateway.core.errors import Flaw, GatewayFault, Unavailable
+
+_TIMEOUT_S = 60
+_CHUNK = 1 << 20
+_ANY = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - dialled, not bound
+_NEXT = {
+    http.client.UNAUTHORIZED: " (the token in cli.token is not one that this node accepts)",
+    http.client.FORBIDDEN: " (the token in cli.token lacks the scope for this)",
+}
+
+
+class Unreachable(Unavailable):
+    """The node cannot be reached (exit 3)."""
+
+
+class Refused(GatewayFault):
+    """The node said no (exit 1).
+
+    Attributes:
+        status: the HTTP status.
+        code: the last part of the problem's `type`.
+        flaws: the places where the document is wrong.
+        problem: the whole problem document.
+    """
+
+    def __init__(self, status: int, problem: Mapping[str, object]) -> None:
+        title = str(problem.get("title") or http.client.responses.get(status, "refused"))
+        detail = problem.get("detail")
+        text = f"{title}: {detail}" if detail and detail != title else title
+        super().__init__(text + _NEXT.get(status, ""))
+        self.status = status
+        self.code = str(problem.get("type", "")).rpartition("/")[2]
+        self.problem = dict(problem)
+        errors = problem.get("errors")
+        self.flaws = tuple(
+            Flaw(str(each.get("pointer", "")), str(each.get("detail", "")))
+            for each in (errors if isinstance(errors, list) else [])
+            if isinstance(each, dict)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the node answered: status 2xx, its headers in lower case, and the body."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def document(self) -> dict[str, object]:
+        """Return the body as a JSON object."""
+        document = json.loads(self.body)
+        if not isinstance(document, dict):
+            raise Refused(self.status, {"title": "the node answered with something else than an object"})
+        return document
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """The hook of a running node, at *host* and *port*, under a bearer token."""
+
+    host: str
+    port: int
+    token: str = field(repr=False)
+
+    @property
+    def address(self) -> str:
+        """The base address, for people."""
+        return f"http://{self.host}:{self.port}"
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        document: object = None,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        query: Mapping[str, object] | None = None,
+    ) -> Answer:
+        """Return the answer to one request.
+
+        *path* is below `/v1`; *document* is sent as JSON; members of *query* that are None or
+        empty are left out.
+
+        Raises:
+            Unreachable: no connection, or none that lasted.
+            Refused: a status of 4xx or 5xx.
+        """
+        sent = dict(headers or {})
+        if document is not None:
+            body = json.dumps(document, ensure_ascii=False).encode()
+            sent["Content-Type"] = "application/json"
+        with self._exchange(method, path, body, sent, query) as response:
+            return Answer(response.status, _headers(response), response.read())
+
+    @contextmanager
+    def stream(self, path: str, *, query: Mapping[str, object] | None = None) -> Iterator[Iterator[bytes]]:
+        """Give the body of a GET in pieces. Raises as `ask`, also while it is read."""
+        with self._exchange("GET", path, None, {}, query) as response:
+            yield iter(lambda: response.read(_CHUNK), b"")
+
+    def get(self, *parts: str, query: Mapping[str, object] | None = None) -> dict[str, object]:
+        """Return the JSON object under the path of *parts*, each quoted."""
+        return self.ask("GET", path_of(*parts), query=query).document()
+
+    def post(self, *parts: str, document: object = None, query: Mapping[str, object] | None = None) -> Answer:
+        """Return the answer to a POST to the path of *parts*."""
+        return self.ask("POST", path_of(*parts), document=document, query=query, body=b"")
+
+    @contextmanager
+    def _exchange(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None,
+        headers: Mapping[str, str],
+        query: Mapping[str, object] | None,
+    ) -> Iterator[http.client.HTTPResponse]:
+        chosen = {name: value for name, value in (query or {}).items() if value not in (None, "")}
+        target = f"/v1{path}" + (f"?{urlencode(chosen)}" if chosen else "")
+        connection = http.client.HTTPConnection(_ANY.get(self.host, self.host), self.port, timeout=_TIMEOUT_S)
+        try:
+            connection.request(method, target, body, {"Authorization": f"Bearer {self.token}", **headers})
+            response = connection.getresponse()
+            if response.status >= http.client.BAD_REQUEST:
+                _refuse(response)
+            yield response
+        except (OSError, http.client.HTTPException) as error:
+            raise Unreachable(
+                f"no answer from {self.address}: {_reason(error)}. Is the node running? art18 run starts it."
+            ) from None
+        finally:
+            connection.close()
+
+
+def path_of(*parts: str) -> str:
+    """Return *parts* as a path, so that an id can never leave its place."""
+    return "".join(f"/{quote(part, safe='')}" for part in parts)
+
+
+def _headers(response: http.client.HTTPResponse) -> dict[str, str]:
+    return {name.lower(): value for name, value in response.getheaders()}
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or type(error).__name__
+
+
+def _refuse(response: http.client.HTTPResponse) -> NoReturn:
+    try:
+        problem = json.loads(response.read())
+    except ValueError:
+        problem = None
+    raise Refused(response.status, problem if isinstance(problem, dict) else {})

@@ -1,0 +1,120 @@
+"""The group of all commands, and what an error becomes: a text on standard error, an exit code."""
+
+import importlib
+import json
+from pathlib import Path
+from typing import IO
+
+import click
+from typing_extensions import override
+
+from gateway.core.errors import Flaw, GatewayFault, Malformed, Misconfigured, NotProved, Unavailable
+from keys.errors import KeyFault, VaultFault
+
+REFUSED, UNREACHABLE, UNVERIFIED, MISCONFIGURED = 1, 3, 4, 5
+JSON = "art18.json"
+"""In the context's meta: whether errors are told as JSON too."""
+DEFAULTS = "art18.defaults"
+"""In the context's meta: `--config` and `--output` as given before the command."""
+
+COMMANDS = {
+    "init": ("setup", "Create a node: data folder, keys and card."),
+    "run": ("running", "Run the node until it is told to stop."),
+    "card": ("card", "The own card: show, export, renew."),
+    "peers": ("peers", "Other authorities: add, list, show, check, suspend, activate."),
+    "send": ("sending", "Send a message, with attachments."),
+    "inbox": ("messages", "List messages that came in."),
+    "outbox": ("messages", "List messages on their way, and sent ones."),
+    "show": ("messages", "Show a message: its state and what happened to it."),
+    "fetch": ("fetching", "Write a message and its attachments to a folder, digests checked."),
+    "acknowledge": ("messages", "Confirm that a message's content was taken over."),
+    "retry": ("messages", "Try to deliver a message now."),
+    "release": ("messages", "Sign and queue a held message anew."),
+    "cancel": ("messages", "Give up a held message."),
+    "audit": ("audit", "The audit log: list, show, prove, verify."),
+    "token": ("tokens", "Tokens of the hook: create, list, revoke."),
+}
+"""Each command: the module that has it, and what help says about it."""
+
+
+class UsageFault(click.UsageError):
+    """The command line, or a file that it names, is not right (exit 2)."""
+
+
+class Failure(click.ClickException):
+    """A command failed: a text that says what to do next, and one of the exit codes."""
+
+    def __init__(self, text: str, exit_code: int, flaws: tuple[Flaw, ...] = ()) -> None:
+        super().__init__(text)
+        self.exit_code = exit_code
+        self.flaws = flaws
+        self.json = bool(click.get_current_context().meta.get(JSON))
+
+    @override
+    def show(self, file: IO[str] | None = None) -> None:
+        if self.json:
+            flaws = [{"pointer": flaw.pointer, "detail": flaw.detail} for flaw in self.flaws]
+            document = {"error": self.message, "exit_code": self.exit_code, "errors": flaws}
+            click.echo(json.dumps(document, ensure_ascii=False), file=file, err=True)
+            return
+        click.echo(f"art18: {self.message}", file=file, err=True)
+        for flaw in self.flaws:
+            click.echo(f"  {flaw.pointer or '/'}: {flaw.detail}", file=file, err=True)
+
+
+class Program(click.Group):
+    """The root: finds commands, and turns the faults of the gateway into failures."""
+
+    @override
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    @override
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command = getattr(importlib.import_module(f"gateway.cli.{COMMANDS[cmd_name][0]}"), cmd_name)
+        assert isinstance(command, click.Command)  # noqa: S101 - narrows what the table names
+        return command
+
+    @override
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+    @override
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except (GatewayFault, KeyFault) as fault:
+            raise failure(fault) from None
+
+
+def failure(fault: GatewayFault | KeyFault) -> Failure:
+    """Return *fault* as what the caller of a command sees."""
+    flaws = getattr(fault, "flaws", ())
+    match fault:
+        case Unavailable():
+            return Failure(str(fault), UNREACHABLE)
+        case Misconfigured() | VaultFault():
+            return Failure(str(fault), MISCONFIGURED)
+        case NotProved() | Malformed() | KeyFault():
+            return Failure(f"verification failed: {fault}", UNVERIFIED)
+        case _:
+            return Failure(str(fault), REFUSED, flaws)
+
+
+@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="article18-gateway", prog_name="art18")
+@click.option("--config", type=click.Path(path_type=Path), help="The node's config.toml.")
+@click.option("--output", type=click.Choice(["text", "json"]), help="For a person, or for a program.")
+@click.pass_context
+def art18(context: click.Context, config: Path | None, output: str | None) -> None:
+    """Send and receive requests for mutual legal assistance, authority to authority.
+
+    \b
+    Exit codes: 0 done; 1 refused or not found; 2 usage; 3 the node cannot be reached;
+    4 verification failed; 5 misconfigured.
+    """  # noqa: D301 - \b is click's mark for lines that are not to be wrapped
+    context.meta[DEFAULTS] = (config, output)
+    context.meta[JSON] = output == "json"

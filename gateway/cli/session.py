@@ -1,0 +1,85 @@
+"""What every command has: the configuration it works with, and the terminal it writes to."""
+
+import functools
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Concatenate, ParamSpec
+
+import click
+
+from gateway.cli.hook import Hook
+from gateway.cli.program import DEFAULTS, JSON
+from gateway.cli.terminal import Terminal
+from gateway.config import Settings, load
+from gateway.core.errors import Misconfigured
+
+TOKEN_FILE = "cli.token"  # noqa: S105 - the name of the file
+"""The token of the command line, beside config.toml."""
+
+_P = ParamSpec("_P")
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """The configuration that was named, and the terminal."""
+
+    config: Path
+    terminal: Terminal
+
+    @property
+    def folder(self) -> Path:
+        """The data folder: the one that the configuration lies in."""
+        return self.config.absolute().parent
+
+    def settings(self) -> Settings:
+        """Return the settings of the node. Raises Misconfigured."""
+        if not self.config.is_file():
+            raise Misconfigured(
+                f"there is no file {self.config}. Name the node's config.toml with --config or "
+                "ART18_CONFIG, or create a node with art18 init."
+            )
+        return load(self.config)
+
+    def hook(self) -> Hook:
+        """Return the hook of the node, under the token beside the configuration.
+
+        Raises:
+            Misconfigured: the settings are wrong, or the token cannot be read.
+        """
+        settings = self.settings()
+        path = self.folder / TOKEN_FILE
+        try:
+            token = path.read_text(encoding="ascii").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise Misconfigured(f"the token in {path} cannot be read: {error}") from None
+        return Hook(settings.hook.host, settings.hook.port, token)
+
+
+def with_session(command: Callable[Concatenate[Session, _P], None]) -> Callable[_P, None]:
+    """Give a command `--config` and `--output`, and a session as its first argument."""
+
+    @click.option(
+        "--config",
+        "art18_config",
+        metavar="FILE",
+        type=click.Path(path_type=Path),
+        help="The node's config.toml; else ART18_CONFIG, else the one in this folder.",
+    )
+    @click.option(
+        "--output",
+        "art18_output",
+        type=click.Choice(["text", "json"]),
+        help="For a person, or for a program.",
+    )
+    @functools.wraps(command)
+    def wrapped(*args: _P.args, **kwargs: _P.kwargs) -> None:
+        meta = click.get_current_context().meta
+        config, output = kwargs.pop("art18_config"), kwargs.pop("art18_output")
+        before = meta.get(DEFAULTS, (None, None))
+        meta[JSON] = (output or before[1]) == "json"
+        chosen = config or before[0] or os.environ.get("ART18_CONFIG") or "config.toml"
+        command(Session(Path(str(chosen)), Terminal(meta[JSON])), *args, **kwargs)
+
+    return wrapped

@@ -1,0 +1,103 @@
+"""What a command prints: for a person, or with `--output json` for a program.
+
+Text of other authorities is made plain before it is shown: a peer may not move the cursor, nor
+turn the direction of a line.
+"""
+
+import json
+import sys
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+
+_WIDE = 4096  # no terminal, no wrapping: a line stays a line
+_UNSAFE = frozenset({"Cc", "Cf", "Co", "Cs", "Zl", "Zp"})
+
+
+def plain(value: object) -> str:
+    """Return *value* as one line of text without control, format or direction characters."""
+    if value is None:
+        return "-"
+    return "".join(
+        "\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) in _UNSAFE else c for c in str(value)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Terminal:
+    """Standard output in the form that the caller chose; progress goes to standard error."""
+
+    json: bool
+
+    @property
+    def out(self) -> "Console":
+        """Return a console on standard output; colours only on a terminal without NO_COLOR."""
+        return _console(stderr=False)
+
+    def show(self, document: object, text: Callable[["Console"], None]) -> None:
+        """Print *document* as JSON, or let *text* write it for a person."""
+        if self.json:
+            click.echo(json.dumps(document, ensure_ascii=False, indent=2))
+        else:
+            text(self.out)
+
+    def say(self, document: object, text: str) -> None:
+        """Print *document* as JSON, or the lines of *text*."""
+        self.show(document, lambda console: console.print(text, markup=False, highlight=False))
+
+    def progress(self) -> "Progress":
+        """Return a progress display on standard error that stays silent without a terminal."""
+        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+        )
+        return Progress(*columns, console=_console(stderr=True), disable=self.json or not sys.stderr.isatty())
+
+
+def _console(*, stderr: bool) -> "Console":
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(
+        file=stream, width=None if stream.isatty() else _WIDE, highlight=False, markup=False, emoji=False
+    )
+
+
+def table(console: "Console", heads: Sequence[str], rows: Iterable[Sequence[object]], *, none: str) -> None:
+    """Print *rows* under *heads*, or the sentence *none* when there are no rows."""
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table(box=None, pad_edge=False, header_style="bold")
+    for head in heads:
+        grid.add_column(head, overflow="fold")
+    for row in rows:
+        grid.add_row(*[Text(plain(cell)) for cell in row])
+    if grid.row_count:
+        console.print(grid)
+    else:
+        console.print(none)
+
+
+def pairs(console: "Console", rows: Iterable[tuple[str, object]]) -> None:
+    """Print names and values under each other."""
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="bold")
+    grid.add_column(overflow="fold")
+    for name, value in rows:
+        grid.add_row(name, Text(plain(value)))
+    console.print(grid)

@@ -1,0 +1,299 @@
+"""The settings of a node: a TOML file, then the environment; every mistake is reported at once.
+
+`Settings` is the whole list of keys, each with its default, its bounds and the comment that
+`config.example.toml` shows. The key `port` of the table `[hook]` is overridden by the environment
+variable `ART18_HOOK__PORT`. Paths are relative to the folder of the file.
+"""
+
+import json
+import os
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
+from typing_extensions import override
+
+from gateway.core.errors import Malformed, Misconfigured
+from gateway.core.ids import parse_authority
+
+ENV_PREFIX = "ART18_"
+_NESTED = "__"
+_SQLITE = "sqlite:///"
+_CREDENTIALS = "${CREDENTIALS_DIRECTORY}"
+_LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+_DOMAIN = re.compile(rf"(?=.{{1,200}}\Z){_LABEL}(\.{_LABEL})+")
+
+
+def parse_domain(text: str) -> str:
+    """Return *text* as the domain of an authority. Raises ValueError."""
+    if not _DOMAIN.fullmatch(text):
+        raise ValueError("a domain is written in lower case, without a scheme: moj.qm.example")
+    return text
+
+
+def _authority(text: str) -> str:
+    try:
+        return parse_authority(text)
+    except Malformed as fault:
+        raise ValueError(str(fault)) from None
+
+
+def _store_url(text: str) -> str:
+    if not text.startswith((_SQLITE, "postgresql://")) or text == _SQLITE:
+        raise ValueError("sqlite:///FILE or postgresql://USER@HOST/DATABASE")
+    return text
+
+
+def _credential(path: Path) -> Path:
+    """Fill in the folder of systemd's credentials: the one variable that a path may name."""
+    text = str(path)
+    if not text.startswith(_CREDENTIALS):
+        return path
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    if not folder:
+        raise ValueError("CREDENTIALS_DIRECTORY is not set: the unit needs LoadCredential=")
+    return Path(text.replace(_CREDENTIALS, folder, 1))
+
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+Host = Annotated[str, Field(min_length=1, max_length=253)]
+
+
+def _says(text: str) -> FieldInfo:
+    """Return the comment that stands over a key."""
+    return FieldInfo(description=text)
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Authority(_Table):
+    """Who this node speaks for."""
+
+    id: Annotated[
+        str,
+        AfterValidator(_authority),
+        _says("The authority id: country code, a dot, a short name. It cannot change."),
+    ] = "qm.moj"
+    country: Annotated[str, Field(pattern=r"^[A-Z]{2}$"), _says("ISO 3166-1 code of the country.")] = "QM"
+    name: Annotated[str, Field(min_length=1, max_length=200), _says("The name for people.")] = (
+        "Ministry of Justice"
+    )
+    domain: Annotated[
+        str,
+        AfterValidator(parse_domain),
+        _says("The domain that the audit log is named after. It cannot change."),
+    ] = "moj.qm.example"
+
+
+class Federation(_Table):
+    """The door for peers: mutual TLS 1.3, keys pinned in cards."""
+
+    host: Annotated[Host, _says("The address to listen on. What peers dial stands in the card.")] = "0.0.0.0"  # noqa: S104 - the one door that is meant for the network
+    port: Annotated[Port, _says("The port to listen on; 0 takes a free one.")] = 8443
+
+
+class Hook(_Table):
+    """The door for the authority's own systems and for art18."""
+
+    host: Annotated[
+        Host, _says("The address to listen on. It speaks plain HTTP: keep it on this machine.")
+    ] = "127.0.0.1"
+    port: Annotated[Port, _says("The port to listen on; 0 takes a free one.")] = 8480
+
+
+class Console(_Table):
+    """Kept for the operators' console, a door that this version does not open."""
+
+    host: Annotated[Host, _says("The address to listen on.")] = "127.0.0.1"
+    port: Annotated[Port, _says("The port to listen on; 0 takes a free one.")] = 8490
+
+
+class Storage(_Table):
+    """Where everything but the keys is kept."""
+
+    url: Annotated[
+        str,
+        AfterValidator(_store_url),
+        _says("sqlite:///FILE serves one process, postgresql://USER@HOST/DATABASE several."),
+    ] = "sqlite:///gateway.db"
+    blobs: Annotated[Path, _says("The folder of encrypted attachments; several processes share it.")] = Path(
+        "blobs"
+    )
+
+
+class Keys(_Table):
+    """Keys and the card. Secrets come from files, never from these settings themselves."""
+
+    vault: Annotated[Path, _says("The encrypted key store.")] = Path("vault")
+    passphrase_file: Annotated[
+        Path,
+        AfterValidator(_credential),
+        _says("The file with its passphrase; ${CREDENTIALS_DIRECTORY}/NAME is a systemd credential."),
+    ] = Path("passphrase")
+    card: Annotated[Path, _says("The authority's own card; public.")] = Path("card.json")
+
+
+class Delivery(_Table):
+    """Messages on their way out."""
+
+    expires_days: Annotated[
+        int,
+        Field(ge=1, le=90),
+        _says("How long delivery is tried when a message does not say itself."),
+    ] = 30
+
+
+class Audit(_Table):
+    """The audit log."""
+
+
+class Limits(_Table):
+    """What one party may take of this machine."""
+
+    drain_s: Annotated[
+        int,
+        Field(ge=0, le=600),
+        _says("Seconds that requests under way are given when the node is told to stop."),
+    ] = 10
+
+
+class Log(_Table):
+    """What the node writes to standard error. It never holds case content."""
+
+    level: Annotated[
+        Literal["debug", "info", "warning", "error"], _says("debug, info, warning or error.")
+    ] = "info"
+    format: Annotated[Literal["json", "text"], _says("json (one object a line) or text.")] = "json"
+
+
+class Settings(BaseSettings):
+    """Every key of config.toml, in its tables."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", env_prefix=ENV_PREFIX, env_nested_delimiter=_NESTED
+    )
+
+    authority: Authority = Authority()
+    federation: Federation = Federation()
+    hook: Hook = Hook()
+    console: Console = Console()
+    store: Storage = Storage()
+    keys: Keys = Keys()
+    delivery: Delivery = Delivery()
+    audit: Audit = Audit()
+    limits: Limits = Limits()
+    log: Log = Log()
+
+    @classmethod
+    @override
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment wins over the file; nothing else is read."""
+        return env_settings, init_settings
+
+
+def load(path: Path) -> Settings:
+    """Return the settings of the file *path*, with absolute paths.
+
+    Raises:
+        Misconfigured: the file cannot be read, or names every key that is wrong.
+    """
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise Misconfigured(f"{path} cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise Misconfigured(f"{path} is not TOML: {error}") from None
+    mistakes = [f"{name}: no such table" for name in _unknown_overrides()]
+    try:
+        settings = Settings(**tables)
+    except SettingsError as error:
+        mistakes.append(str(error))
+    except ValidationError as error:
+        mistakes += [_mistake(dict(flaw)) for flaw in error.errors(include_input=False, include_url=False)]
+    else:
+        if not mistakes:
+            return _anchored(settings, path.absolute().parent)
+    raise Misconfigured("\n  ".join([f"{path} needs mending:", *sorted(mistakes)]))
+
+
+def _unknown_overrides() -> Iterator[str]:
+    for name in os.environ:
+        table, nested, _ = name.removeprefix(ENV_PREFIX).partition(_NESTED)
+        if name.startswith(ENV_PREFIX) and nested and table.lower() not in Settings.model_fields:
+            yield name
+
+
+def _mistake(flaw: Mapping[str, object]) -> str:
+    """Say which key is wrong and where it was set; never its value, which may be a secret."""
+    place = flaw["loc"]
+    keys = [str(part) for part in place] if isinstance(place, tuple) else []
+    variable = ENV_PREFIX + _NESTED.join(keys).upper()
+    source = f" (from {variable})" if variable in os.environ else ""
+    text = "no such key" if flaw["type"] == "extra_forbidden" else str(flaw["msg"])
+    return f"{'.'.join(keys)}{source}: {text.removeprefix('Value error, ')}"
+
+
+def _anchored(settings: Settings, folder: Path) -> Settings:
+    """Return *settings* with every path made absolute from the *folder* of the file."""
+    store, keys = settings.store, settings.keys
+    url = store.url
+    if url.startswith(_SQLITE):
+        url = _SQLITE + str(folder / url.removeprefix(_SQLITE))
+    return settings.model_copy(
+        update={
+            "store": store.model_copy(update={"url": url, "blobs": folder / store.blobs}),
+            "keys": keys.model_copy(
+                update={
+                    "vault": folder / keys.vault,
+                    "passphrase_file": folder / keys.passphrase_file,
+                    "card": folder / keys.card,
+                }
+            ),
+        }
+    )
+
+
+def config_text(chosen: Mapping[str, Mapping[str, object]], *, every: bool = False) -> str:
+    """Return a config.toml with the *chosen* keys set and the others shown as comments.
+
+    With *every* the others are set too, to their defaults: that is `config.example.toml`.
+    """
+    lines = [
+        "# The settings of a node of the Article 18 Gateway.",
+        "# The environment overrides a key: ART18_HOOK__PORT is the port of [hook].",
+        "# Paths are relative to the folder of this file.",
+    ]
+    for table, field in Settings.model_fields.items():
+        kind = type(field.default)
+        lines += ["", f"# {kind.__doc__}", f"[{table}]"]
+        for key, entry in kind.model_fields.items():
+            value = chosen.get(table, {}).get(key, entry.default)
+            mark = "" if every or key in chosen.get(table, {}) else "# "
+            lines += [f"# {entry.description}", f"{mark}{key} = {_toml(value)}"]
+    return "\n".join(lines) + "\n"
+
+
+def _toml(value: object) -> str:
+    """Return *value* as TOML; a JSON string is a TOML string too, but for DEL."""
+    if isinstance(value, bool | int):
+        return json.dumps(value)
+    return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")

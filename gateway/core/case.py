@@ -1,0 +1,326 @@
+"""A case: its hash-linked history, and the state that both sides reach from it (protocol §5, §8).
+
+Both sides may speak at once. Each message names what its sender held when it spoke
+(`previous`, `case_head`), so its *causal ancestors* are the same set of messages on both sides.
+A message is accepted if it is legal after the replay of its ancestors alone, whatever has arrived
+meanwhile: what a sender may send, its peer cannot refuse. The state of the case is the replay of
+all accepted messages in an order that depends on nothing but the set, so that both sides
+end in the same state, whichever message arrived where first. In that order the requesting
+side goes first where nothing else decides; what is illegal at its turn moves nothing and is *crossed*.
+So a withdrawal that crosses a result wins.
+"""
+
+import heapq
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from gateway.core.errors import GatewayFault, Malformed
+from gateway.core.ids import AuthorityId, Digest, MessageId, parse_authority, parse_digest, parse_message_id
+from gateway.core.machine import MACHINE, Machine, Scalar, Standing
+from gateway.core.message import Message, SignedMessage
+from gateway.core.strict import as_integer, as_list, as_text, check_constants, members, parse_json
+
+_STEP_PARTS = 9
+
+
+class NotAllowed(GatewayFault):
+    """The case machine has no such move for this side in this state (422 `not_allowed`)."""
+
+
+class PredecessorMissing(GatewayFault):
+    """The sender's own message before this one is not here yet (425 `predecessor_missing`)."""
+
+
+class UnknownCaseHead(GatewayFault):
+    """The message names one of ours that we never sent (422 `unknown_case_head`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What the replay needs of one message: nothing that a reader could use.
+
+    Attributes:
+        sha256: digest of the compact JWS.
+        by: who sent it.
+        previous: the sender's own message before it in the case, or None.
+        case_head: the newest message of the other side that the sender had accepted, or None.
+        when: those members of the body on which its move depends.
+        counts: accepted, or one of ours that is on its way. One of ours that was refused,
+            expired, is held or cancelled does not count; one whose fate is undetermined counts
+            only once the peer has built on it.
+    """
+
+    sha256: Digest
+    id: MessageId
+    by: AuthorityId
+    kind: str
+    created_ms: int
+    previous: Digest | None
+    case_head: Digest | None
+    when: Mapping[str, Scalar]
+    counts: bool = True
+
+    @property
+    def links(self) -> tuple[Digest, ...]:
+        """Return the digests that it names."""
+        return tuple(link for link in (self.previous, self.case_head) if link is not None)
+
+
+@dataclass(frozen=True)
+class History:
+    """The steps of one case, in the order in which this node came to know them."""
+
+    steps: tuple[Step, ...] = ()
+
+    @cached_property
+    def by_digest(self) -> Mapping[Digest, Step]:
+        """Return the steps by digest."""
+        return {step.sha256: step for step in self.steps}
+
+    @cached_property
+    def effective(self) -> tuple[Step, ...]:
+        """Return the steps that count, with all their ancestors."""
+        if all(step.counts for step in self.steps):
+            return self.steps
+        found = self.ancestors(step.sha256 for step in self.steps if step.counts)
+        return tuple(step for step in self.steps if step.sha256 in found)
+
+    def ancestors(self, links: Iterable[Digest | None]) -> Mapping[Digest, Step]:
+        """Return the steps that *links* name, with all their ancestors, by digest."""
+        found: dict[Digest, Step] = {}
+        ahead = list(links)
+        while ahead:
+            link = ahead.pop()
+            if link is not None and link not in found and (step := self.by_digest.get(link)) is not None:
+                found[link] = step
+                ahead += (step.previous, step.case_head)
+        return found
+
+    def encode(self) -> bytes:
+        """Return the history as strict JSON."""
+        steps = [
+            [s.sha256, s.id, s.by, s.kind, s.created_ms, s.previous, s.case_head, dict(s.when), s.counts]
+            for s in self.steps
+        ]
+        return json.dumps({"v": 1, "steps": steps}, separators=(",", ":")).encode()
+
+    @classmethod
+    def decode(cls, data: bytes) -> "History":
+        """Return the history that *data* encodes. Raises Malformed."""
+        found = members(parse_json(data), required=("v", "steps"))
+        check_constants(found, v=1)
+        return cls(tuple(_step(as_list(parts)) for parts in as_list(found["steps"])))
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the replay of a history gives.
+
+    Attributes:
+        state: the state of the case.
+        requesting: the requesting side; before roles exist, who opened; None of an empty case.
+        before_closing: the state that was left for this one, or None.
+        crossed: the messages that moved nothing.
+        order: every message that counts, in the order of the replay.
+        standing: all that the machine knows.
+    """
+
+    state: str
+    requesting: AuthorityId | None
+    before_closing: str | None
+    crossed: frozenset[Digest]
+    order: tuple[Digest, ...]
+    standing: Standing
+
+
+def step_of(signed: SignedMessage, *, counts: bool = True, machine: Machine = MACHINE) -> Step:
+    """Return the step of *signed*."""
+    message = signed.message
+    return Step(
+        sha256=signed.sha256,
+        id=message.id,
+        by=message.sender,
+        kind=message.kind,
+        created_ms=message.created_ms,
+        previous=message.previous,
+        case_head=message.case_head,
+        when=machine.members_of(message.kind, message.body),
+        counts=counts,
+    )
+
+
+def replay(history: History, *, machine: Machine = MACHINE) -> Outcome:
+    """Return the state of the case, and what crossed."""
+    return _replay(history.effective, machine)
+
+
+def newest(history: History, authority: AuthorityId) -> Digest | None:
+    """Return the newest message of *authority* that counts: what the next one names.
+
+    Of one's own it is the next `previous`, of the other side's the next `case_head`.
+    """
+    for step in reversed(history.effective):
+        if step.by == authority:
+            return step.sha256
+    return None
+
+
+def may_send(history: History, sender: AuthorityId, message: Message, *, machine: Machine = MACHINE) -> None:
+    """Check that *sender* may send *message* now, so that its peer will not refuse it.
+
+    It is judged on all that counts here, and on what its links say: those differ only after an
+    undetermined message turned out to be accepted, and until the peer's next one joins the two.
+
+    Raises:
+        NotAllowed: it may not.
+    """
+    when = machine.members_of(message.kind, message.body)
+    standing = replay(history, machine=machine).standing
+    _judge(standing, sender, message.kind, when, machine)
+    known = history.ancestors((message.previous, message.case_head))
+    if len(known) != len(history.effective):
+        _judge(_replay(known.values(), machine).standing, sender, message.kind, when, machine)
+
+
+def check_received(history: History, step: Step, *, machine: Machine = MACHINE) -> None:
+    """Check that *step*, which a peer sent, is legal after its causal ancestors.
+
+    Raises:
+        PredecessorMissing: its `previous` is not here; to be tried again.
+        UnknownCaseHead: its `case_head` is not a message of the other side.
+        NotAllowed: it is not legal.
+    """
+    previous = step.previous and history.by_digest.get(step.previous)
+    if step.previous is not None and (previous is None or previous.by != step.by):
+        raise PredecessorMissing("the message before this one in the case is not here")
+    head = step.case_head and history.by_digest.get(step.case_head)
+    if step.case_head is not None and (head is None or head.by == step.by):
+        raise UnknownCaseHead("the case head is not a message of the other side")
+    known = history.ancestors(step.links)
+    _judge(_replay(known.values(), machine).standing, step.by, step.kind, step.when, machine)
+
+
+def add(history: History, step: Step) -> History:
+    """Return *history* with *step*; a message enters once."""
+    if step.sha256 in history.by_digest:
+        return history
+    return History((*history.steps, step))
+
+
+def set_counts(history: History, sha256: Digest, counts: bool) -> History:
+    """Return *history* with the step *sha256* counting or not.
+
+    One that counts again, and on which nothing built meanwhile, becomes its sender's newest, so
+    that the next message joins it to the rest.
+
+    Raises:
+        KeyError: there is no such step.
+    """
+    found = history.by_digest[sha256]
+    if found.counts == counts:
+        return history
+    changed = replace(found, counts=counts)
+    if counts and not any(sha256 in step.links for step in history.steps if step.counts):
+        return History((*(step for step in history.steps if step is not found), changed))
+    return History(tuple(changed if step is found else step for step in history.steps))
+
+
+def drop(history: History, sha256: Digest) -> History:
+    """Return *history* without the step *sha256*, one of ours that was never posted.
+
+    Raises:
+        ValueError: it counts, or a message that counts builds on it.
+    """
+    if any(step.sha256 == sha256 for step in history.effective):
+        raise ValueError("a step that counts stays in the history")
+    return History(tuple(step for step in history.steps if step.sha256 != sha256))
+
+
+def allowed(
+    history: History, parties: Iterable[AuthorityId], *, machine: Machine = MACHINE
+) -> dict[AuthorityId, tuple[str, ...]]:
+    """Return which kinds each of the two *parties* may send now."""
+    standing = replay(history, machine=machine).standing
+    return {
+        party: tuple(kind for kind in machine.kinds if machine.may(standing, party, kind))
+        for party in parties
+    }
+
+
+def _judge(
+    standing: Standing, by: AuthorityId, kind: str, when: Mapping[str, Scalar], machine: Machine
+) -> None:
+    if machine.step(standing, by, kind, when) is None:
+        raise NotAllowed(f"{kind} may not be sent by this side while the case is in the state {standing.state}")
+
+
+def _replay(steps: Iterable[Step], machine: Machine) -> Outcome:
+    """Run *steps*, which hold each other's ancestors, through the machine in causal order.
+
+    Taken next is always a step whose ancestors have had their turn: of the requesting side (or who
+    opened) if it has one, then by `created`, then `id`. Before the first step both sides
+    compete by `created` and `id`.
+    """
+    waiting: dict[Digest, int] = {}
+    followers: dict[Digest, list[Step]] = {}
+    ready: dict[AuthorityId, list[tuple[int, MessageId, Digest, Step]]] = {}
+    present = {step.sha256: step for step in steps}
+    for step in present.values():
+        links = [link for link in step.links if link in present]
+        waiting[step.sha256] = len(links)
+        for link in links:
+            followers.setdefault(link, []).append(step)
+        if not links:
+            _queue(ready, step)
+    standing, order, crossed = machine.initial, [], []
+    while (step := _take(ready, standing.first)) is not None:
+        order.append(step.sha256)
+        moved = machine.step(standing, step.by, step.kind, step.when)
+        if moved is None:
+            crossed.append(step.sha256)
+        else:
+            standing = moved
+        for follower in followers.get(step.sha256, ()):
+            waiting[follower.sha256] -= 1
+            if not waiting[follower.sha256]:
+                _queue(ready, follower)
+    return Outcome(
+        state=standing.state,
+        requesting=standing.first,
+        before_closing=standing.before,
+        crossed=frozenset(crossed),
+        order=tuple(order),
+        standing=standing,
+    )
+
+
+def _queue(ready: dict[AuthorityId, list[tuple[int, MessageId, Digest, Step]]], step: Step) -> None:
+    heapq.heappush(ready.setdefault(step.by, []), (step.created_ms, step.id, step.sha256, step))
+
+
+def _take(
+    ready: dict[AuthorityId, list[tuple[int, MessageId, Digest, Step]]], first: AuthorityId | None
+) -> Step | None:
+    queue = ready.get(first) if first is not None else None
+    if not queue:
+        queue = min((queue for queue in ready.values() if queue), default=None, key=lambda queue: queue[0])
+    return None if queue is None else heapq.heappop(queue)[3]
+
+
+def _step(parts: list[object]) -> Step:
+    if len(parts) != _STEP_PARTS or not isinstance(parts[7], dict) or not isinstance(parts[8], bool):
+        raise Malformed("not a step of a history")
+    sha256, id_, by, kind, created_ms, previous, case_head, when, counts = parts
+    return Step(
+        sha256=parse_digest(sha256),
+        id=parse_message_id(id_),
+        by=parse_authority(by),
+        kind=as_text(kind),
+        created_ms=as_integer(created_ms),
+        previous=None if previous is None else parse_digest(previous),
+        case_head=None if case_head is None else parse_digest(case_head),
+        when=when,
+        counts=counts,
+    )

@@ -1,0 +1,66 @@
+"""What rests in the store: sealed under the vault's storage key, each value for its own place.
+
+The context of a seal names the row, so that whoever can write to the database cannot move a
+sealed value to another message, case or upload (protocol §6, "At rest").
+"""
+
+from dataclasses import dataclass
+
+from gateway.core.envelope import Content, parse_content
+from gateway.core.errors import Malformed
+from gateway.core.ids import AuthorityId, CaseId, Digest, MessageId, parse_digest
+from keys.rest import Box, StorageKey
+
+STREAM_KEY_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class UploadSecrets:
+    """What opens an upload: the key of its stream, and the digest of its plain content."""
+
+    key: bytes
+    plain_sha256: Digest
+
+
+def box_content(
+    storage: StorageKey, direction: str, peer: AuthorityId, message: MessageId, plaintext: bytes
+) -> Box:
+    """Seal the content of a message (the plaintext of its envelope) for its row."""
+    return storage.seal(plaintext, _context("content", direction, peer, message))
+
+
+def open_content(
+    storage: StorageKey, direction: str, peer: AuthorityId, message: MessageId, box: Box
+) -> Content:
+    """Return the content in the box of `box_content`. Raises keys.errors.CannotOpen."""
+    return parse_content(storage.open(box, _context("content", direction, peer, message)))
+
+
+def box_history(storage: StorageKey, peer: AuthorityId, case: CaseId, history: bytes) -> Box:
+    """Seal the encoded history of a case for its row."""
+    return storage.seal(history, _context("history", peer, case))
+
+
+def open_history(storage: StorageKey, peer: AuthorityId, case: CaseId, box: Box) -> bytes:
+    """Return the history of `box_history`. Raises keys.errors.CannotOpen."""
+    return storage.open(box, _context("history", peer, case))
+
+
+def box_upload(storage: StorageKey, upload: str, secrets: UploadSecrets) -> Box:
+    """Seal what opens an upload for its row."""
+    return storage.seal(secrets.key + secrets.plain_sha256.encode("ascii"), _context("upload", upload))
+
+
+def open_upload(storage: StorageKey, upload: str, box: Box) -> UploadSecrets:
+    """Return the secrets of `box_upload`. Raises keys.errors.CannotOpen or Malformed."""
+    plaintext = storage.open(box, _context("upload", upload))
+    try:
+        digest = plaintext[STREAM_KEY_BYTES:].decode("ascii")
+    except UnicodeDecodeError:
+        raise Malformed("the secrets of an upload are a key and a digest") from None
+    return UploadSecrets(plaintext[:STREAM_KEY_BYTES], parse_digest(digest))
+
+
+def _context(*parts: str) -> bytes:
+    """Return a context that no other parts make: none of them contains U+0000."""
+    return "\x00".join(("art18/rest/v1", *parts)).encode("ascii")

@@ -1,0 +1,138 @@
+"""The envelope: what is on the wire, and the content sealed in it (protocol §6).
+
+Opening needs the recipient's private key; who wrote the content is shown only by the JWS inside,
+which the caller verifies next. The seal binds the header: `info` holds its exact bytes.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gateway.core.errors import Malformed
+from gateway.core.ids import AuthorityId, Digest, MessageId, parse_authority, parse_digest, parse_message_id
+from gateway.core.strict import (
+    as_object,
+    as_text,
+    b64url,
+    check_constants,
+    from_b64url,
+    members,
+    parse_json,
+    sha256,
+)
+from keys.errors import UnknownKey
+from keys.sealing import SealingKey, seal
+
+MEDIA_TYPE = "application/vnd.art18.envelope+json"
+MAX_BYTES = 4 * 1024 * 1024
+BLOB_KEY_BYTES = 32
+_DIGEST_BYTES = 32
+
+_INFO = b"art18/envelope/v1\x00"
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """All that an envelope shows in the clear; `key` is the kid of the recipient's sealing key."""
+
+    id: MessageId
+    sender: AuthorityId
+    recipient: AuthorityId
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """An envelope as it was or will be posted: `raw` is the exact body, `sha256` its digest."""
+
+    header: Header
+    header_bytes: bytes
+    sealed: bytes
+    raw: bytes
+    sha256: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What an envelope seals: the signed message, and the key of each of its blobs by digest."""
+
+    jws: str
+    blob_keys: Mapping[Digest, bytes]
+
+
+def parse_envelope(raw: bytes) -> Envelope:
+    """Return the envelope *raw*. Raises Malformed."""
+    outer = members(parse_json(raw, max_bytes=MAX_BYTES), required=("header", "sealed"))
+    header_bytes = from_b64url(outer["header"])
+    found = members(parse_json(header_bytes), required=("v", "type", "id", "from", "to", "key"))
+    check_constants(found, v=1, type="envelope")
+    header = Header(
+        id=parse_message_id(found["id"]),
+        sender=parse_authority(found["from"]),
+        recipient=parse_authority(found["to"]),
+        key=_parse_kid(found["key"]),
+    )
+    return Envelope(header, header_bytes, from_b64url(outer["sealed"]), raw, sha256(raw))
+
+
+def build_envelope(header: Header, plaintext: bytes, sealing_public: bytes) -> Envelope:
+    """Seal *plaintext* (of `encode_content`) to *sealing_public*, whose kid is `header.key`."""
+    header_bytes = _compact(
+        {
+            "v": 1,
+            "type": "envelope",
+            "id": header.id,
+            "from": header.sender,
+            "to": header.recipient,
+            "key": header.key,
+        }
+    )
+    sealed = seal(sealing_public, plaintext, _INFO + header_bytes)
+    raw = _compact({"header": b64url(header_bytes), "sealed": b64url(sealed)})
+    return Envelope(header, header_bytes, sealed, raw, sha256(raw))
+
+
+def open_envelope(envelope: Envelope, keys: Mapping[str, SealingKey]) -> Content:
+    """Return the content that *envelope* seals to one of *keys* (by kid).
+
+    Raises:
+        Malformed: it opens, but what is inside is not content.
+        keys.errors.UnknownKey: sealed to a key that is not among *keys*.
+        keys.errors.CannotOpen: header or ciphertext were altered, or sealed for another key.
+    """
+    key = keys.get(envelope.header.key)
+    if key is None:
+        raise UnknownKey(envelope.header.key)
+    return parse_content(key.open(envelope.sealed, _INFO + envelope.header_bytes))
+
+
+def encode_content(jws: str, blob_keys: Mapping[Digest, bytes]) -> bytes:
+    """Return the plaintext of an envelope."""
+    keys = {digest: b64url(key) for digest, key in blob_keys.items()}
+    return _compact({"message": jws, "blob_keys": keys})
+
+
+def parse_content(plaintext: bytes) -> Content:
+    """Return the content in *plaintext*. Raises Malformed."""
+    found = members(parse_json(plaintext, max_bytes=MAX_BYTES), required=("message", "blob_keys"))
+    blob_keys = {
+        parse_digest(digest): _parse_blob_key(key) for digest, key in as_object(found["blob_keys"]).items()
+    }
+    return Content(as_text(found["message"]), blob_keys)
+
+
+def _parse_blob_key(text: object) -> bytes:
+    key = from_b64url(text)
+    if len(key) != BLOB_KEY_BYTES:
+        raise Malformed("the key of a blob has 32 bytes")
+    return key
+
+
+def _parse_kid(text: object) -> str:
+    if len(from_b64url(text)) != _DIGEST_BYTES:
+        raise Malformed("a kid is a SHA-256 digest in base64url")
+    return as_text(text)
+
+
+def _compact(value: Mapping[str, object]) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode("ascii")

@@ -1,0 +1,1 @@
+"""The client half of the federation: TLS contexts from pinned cards, and calls to peers."""

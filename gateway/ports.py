@@ -1,0 +1,525 @@
+"""What the doors and workers need of the outside: a store, a clock, dice.
+
+State crosses this border as *rows*: frozen records, each with the `version` that it was
+judged on (0: it must not exist yet). A `Change` is what one decision writes, in one
+transaction with its audit entries; the store compares every version first and raises `Stale`
+to that caller alone when a row has moved. It writes `version + 1`.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol, TypeVar
+
+from gateway.core.entry import Draft
+from gateway.core.ids import AuthorityId, CaseId, Digest, MessageId
+from gateway.core.note import Checkpoint
+from gateway.core.proof import Receipt
+
+THIS_ENTRY = -1
+"""In a row's `entry`: the index that the change's first audit entry is about to get."""
+
+
+class Direction(StrEnum):
+    """Which way a message went, seen from this node."""
+
+    IN = "in"
+    OUT = "out"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerRow:
+    """A peer whose card was pinned in a ceremony. Key: authority.
+
+    `sequence` is that of the pinned card. `attempt` and `next_ms` are the one backoff of the
+    way to this peer; `problem` is the code of its last failure.
+    """
+
+    authority: AuthorityId
+    version: int
+    state: str  # active | suspended
+    sequence: int
+    card_sha256: Digest
+    added_ms: int
+    attempt: int = 0
+    next_ms: int = 0
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardRow:
+    """A card as it was signed, kept for ever. Key: authority, sequence, sha256."""
+
+    authority: AuthorityId
+    sequence: int
+    sha256: Digest
+    version: int
+    body: bytes
+    pinned_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageRow:
+    """What a list needs of a message, in the clear. Key: direction, peer, id.
+
+    `entry` is the index of the entry that recorded it: it orders messages. `attempt`,
+    `next_ms` and `problem` (code of the last unsigned answer) belong to outgoing ones.
+    `envelope_sha256` is the newest posted, or the accepted, envelope; None while held.
+    `findings` is a JSON list without content.
+    """
+
+    direction: Direction
+    peer: AuthorityId
+    id: MessageId
+    version: int
+    kind: str
+    case: CaseId
+    in_reply_to: MessageId | None
+    created_ms: int
+    expires_ms: int
+    recorded_ms: int
+    state: str
+    message_sha256: Digest
+    envelope_sha256: Digest | None
+    entry: int
+    attempt: int = 0
+    next_ms: int = 0
+    problem: str | None = None
+    findings: str = "[]"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContentRow:
+    """JWS and blob keys at rest (core.custody). Key: direction, peer, id.
+
+    Erasing a message is destroying `wrapped_key`.
+    """
+
+    direction: Direction
+    peer: AuthorityId
+    id: MessageId
+    version: int
+    wrapped_key: bytes
+    ciphertext: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvelopeRow:
+    """An envelope that was or may be posted. Key: message_id, sha256.
+
+    `body` is None after the final answer; the digest stays, since later receipts name it.
+    """
+
+    message_id: MessageId
+    sha256: Digest
+    version: int
+    body: bytes | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerRow:
+    """The one signed answer to (peer, id): what intake and `close` both write. Key: peer, id."""
+
+    peer: AuthorityId
+    id: MessageId
+    version: int
+    envelope_sha256: Digest
+    message_sha256: Digest | None
+    event: str
+    reason: str | None
+    entry: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConflictRow:
+    """The signed answer to another message under a known id. Key: peer, id, envelope_sha256."""
+
+    peer: AuthorityId
+    id: MessageId
+    envelope_sha256: Digest
+    version: int
+    entry: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaseRow:
+    """A case between this authority and one peer. Key: peer, id.
+
+    `history` is the sealed `core.case.History` (core.custody); every message that joins or
+    leaves the case moves this row, so that two decisions on one case cannot cross.
+    """
+
+    peer: AuthorityId
+    id: CaseId
+    version: int
+    state: str
+    opened_ms: int
+    changed_ms: int
+    wrapped_key: bytes
+    history: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlobRow:
+    """An encrypted attachment of a peer that lies complete on disk. Key: peer, sha256.
+
+    `claimed_by` is the incoming message whose receipt covers it, or None.
+    """
+
+    peer: AuthorityId
+    sha256: Digest
+    version: int
+    size_bytes: int
+    received_ms: int
+    claimed_by: MessageId | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UploadRow:
+    """An attachment that our own system brought, encrypted on disk. Key: id (a UUID).
+
+    `wrapped_key` and `ciphertext` hold its key and plain digest at rest (core.custody).
+    `claimed_by` is the outgoing message that carries it, or None.
+    """
+
+    id: str
+    version: int
+    size_bytes: int
+    blob_sha256: Digest
+    blob_size_bytes: int
+    stored_ms: int
+    wrapped_key: bytes
+    ciphertext: bytes
+    claimed_by: MessageId | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceiptRow:
+    """A receipt of a peer that holds. Key: entry_sha256 (of the peer's entry).
+
+    `peer`, `id`: the outgoing message that it is about. `entry`: our own record of it.
+    One that contradicts an earlier final answer is kept too, beside an alarm.
+    """
+
+    entry_sha256: Digest
+    version: int
+    peer: AuthorityId
+    id: MessageId
+    event: str
+    body: bytes
+    recorded_ms: int
+    entry: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoticeRow:
+    """A later receipt of ours on its way to the sender of an incoming message. Key: entry.
+
+    `state`: queued, delivered or dropped.
+    """
+
+    entry: int
+    version: int
+    peer: AuthorityId
+    id: MessageId
+    state: str
+    attempt: int = 0
+    next_ms: int = 0
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdempotencyRow:
+    """The stored answer to a keyed POST at the hook. Key: key (of one token)."""
+
+    key: str
+    version: int
+    request_sha256: Digest
+    status: int
+    body: bytes
+    stored_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenRow:
+    """A bearer token of the hook, by its hash. Key: id."""
+
+    id: str
+    version: int
+    sha256: Digest
+    name: str
+    scopes: str  # space separated, sorted
+    created_ms: int
+    expires_ms: int | None
+    revoked_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlarmRow:
+    """Something that an operator should know. Key: code, subject (no content)."""
+
+    code: str
+    subject: str
+    version: int
+    raised_ms: int
+    detail: str
+
+
+Row = (
+    PeerRow
+    | CardRow
+    | MessageRow
+    | ContentRow
+    | EnvelopeRow
+    | AnswerRow
+    | ConflictRow
+    | CaseRow
+    | BlobRow
+    | UploadRow
+    | ReceiptRow
+    | NoticeRow
+    | IdempotencyRow
+    | TokenRow
+    | AlarmRow
+)
+AnyRow = TypeVar("AnyRow", bound=Row)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What one decision writes in one transaction.
+
+    `name` is for fail-points and metrics (`submit`, `receive`, `settle`, …). `answers` asks
+    for a checkpoint signed in the same transaction, and a receipt for the first entry.
+    `detail` is the erasable text behind the first entry's commitment.
+    """
+
+    name: str
+    entries: tuple[Draft, ...] = ()
+    puts: tuple[Row, ...] = ()
+    deletes: tuple[Row, ...] = ()
+    answers: bool = False
+    detail: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Logged:
+    """An audit entry that is durable: its index (from 0), exact bytes and time."""
+
+    index: int
+    leaf: bytes
+    time_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """What a change became: its entries, and the receipt if it asked for one."""
+
+    entries: tuple[Logged, ...]
+    receipt: Receipt | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageFilter:
+    """Which messages a list shows; None means any."""
+
+    direction: Direction | None = None
+    peer: AuthorityId | None = None
+    kind: str | None = None
+    case: CaseId | None = None
+    state: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntryFilter:
+    """Which audit entries a list shows; times are inclusive bounds in milliseconds."""
+
+    peer: AuthorityId | None = None
+    message_id: MessageId | None = None
+    event: str | None = None
+    after_ms: int | None = None
+    before_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outgoing:
+    """A message to post now, with the envelope to post."""
+
+    message: MessageRow
+    envelope: EnvelopeRow
+
+
+class Store(Protocol):
+    """The rows and the audit log of one authority; the only memory that survives."""
+
+    # -- writing
+    async def record(self, change: Change) -> Recorded:
+        """Return once *change* is durable; others may share its transaction.
+
+        Cancelling drops the waiter, not the rows.
+
+        Raises:
+            Stale: a row's version is not the one it was judged on; nothing was written.
+            Unavailable: the log cannot be written now; nothing was, or nobody can know.
+        """
+        ...
+
+    # -- reading rows
+    async def get(self, kind: type[AnyRow], *key: str | int) -> AnyRow | None:
+        """Return the row under *key* (parts in the order of its docstring), or None."""
+        ...
+
+    async def get_many(
+        self, kind: type[AnyRow], keys: Sequence[tuple[str | int, ...]]
+    ) -> dict[tuple[str | int, ...], AnyRow]:
+        """Return the rows that exist among *keys*, by key, in one query."""
+        ...
+
+    async def all(self, kind: type[AnyRow]) -> list[AnyRow]:
+        """Return every row of a small table (peers, cards, tokens, alarms)."""
+        ...
+
+    async def messages(
+        self, where: MessageFilter, *, cursor: int | None = None, limit: int = 50
+    ) -> list[MessageRow]:
+        """Return messages newest first; *cursor* is the `entry` of the last one seen."""
+        ...
+
+    async def messages_with_id(self, message: MessageId) -> list[MessageRow]:
+        """Return every message, of any peer and direction, with this id."""
+        ...
+
+    async def cases(
+        self, *, peer: AuthorityId | None = None, cursor: CaseId | None = None, limit: int = 50
+    ) -> list[CaseRow]:
+        """Return cases by id."""
+        ...
+
+    async def due(self, peer: AuthorityId, now_ms: int, *, limit: int) -> list[Outgoing]:
+        """Return the queued messages to *peer* that may be posted now, oldest first.
+
+        At most one of each case: the first that has no final answer, and only when its
+        `next_ms` has come. Those past `expires_ms` are among them, to be closed.
+        """
+        ...
+
+    async def unresolved(self, peer: AuthorityId, now_ms: int, *, limit: int) -> list[MessageRow]:
+        """Return the undetermined messages to *peer* whose `next_ms` has come."""
+        ...
+
+    async def queued_behind(self, peer: AuthorityId, case: CaseId, entry: int) -> list[MessageRow]:
+        """Return the queued or held outgoing messages of a case recorded after *entry*."""
+        ...
+
+    async def notices_due(self, peer: AuthorityId, now_ms: int, *, limit: int) -> list[NoticeRow]:
+        """Return later receipts to deliver to *peer* now, oldest first."""
+        ...
+
+    async def next_due_ms(self, peer: AuthorityId) -> int | None:
+        """Return when the next message or notice for *peer* is due, or None."""
+        ...
+
+    async def queue_depth(self) -> dict[AuthorityId, int]:
+        """Return the number of queued messages and notices by peer."""
+        ...
+
+    async def envelopes(self, message: MessageId) -> list[EnvelopeRow]:
+        """Return every envelope made for an outgoing message."""
+        ...
+
+    async def receipts(self, peer: AuthorityId, message: MessageId) -> list[ReceiptRow]:
+        """Return the peer's receipts about an outgoing message, oldest first."""
+        ...
+
+    async def unclaimed_bytes(self, peer: AuthorityId) -> int:
+        """Return the bytes of blobs of *peer* that no envelope claimed."""
+        ...
+
+    async def unclaimed_before(self, time_ms: int, *, limit: int) -> list[BlobRow | UploadRow]:
+        """Return blobs and uploads stored before *time_ms* that nothing claimed."""
+        ...
+
+    async def refusals_since(self, peer: AuthorityId, time_ms: int) -> int:
+        """Return how many signed refusals went to *peer* since *time_ms*."""
+        ...
+
+    # -- the audit log
+    async def entries(
+        self, where: EntryFilter, *, cursor: int | None = None, limit: int = 50
+    ) -> list[Logged]:
+        """Return entries oldest first, from after index *cursor*."""
+        ...
+
+    async def entry(self, index: int) -> Logged | None:
+        """Return one entry."""
+        ...
+
+    async def receipt(self, index: int) -> Receipt:
+        """Return entry *index* with a proof to the newest signed checkpoint that covers it."""
+        ...
+
+    async def checkpoint(self) -> Checkpoint:
+        """Return the newest signed checkpoint of the own log, signing one if there is none newer."""
+        ...
+
+    async def consistency(self, old: int, new: int) -> list[bytes]:
+        """Return the RFC 6962 consistency proof between two sizes. Raises Misuse."""
+        ...
+
+    def leaves(self, start: int, end: int) -> AsyncIterator[Logged]:
+        """Yield the entries from *start* up to, not with, *end*: for verifying the log."""
+        ...
+
+    # -- processes
+    async def own_route(self, peer: AuthorityId) -> bool:
+        """Return whether this process is the one that delivers to *peer* now.
+
+        One process of an authority serves one peer at a time; on SQLite that is always this
+        one. To be asked again before each round: the hold ends with the connection.
+        """
+        ...
+
+    async def outbox_changed(self, timeout_s: float) -> None:
+        """Return when something may have become due, or after *timeout_s*: a hint only."""
+        ...
+
+
+class Clock(Protocol):
+    """The time of day."""
+
+    def now_ms(self) -> int:
+        """Return UTC in milliseconds since 1970."""
+        ...
+
+
+class Entropy(Protocol):
+    """Ids and jitter; never nonces or keys, which come from `keys`."""
+
+    def uuid4(self) -> str:
+        """Return a UUID version 4 from the operating system's randomness."""
+        ...
+
+    def jitter(self) -> float:
+        """Return a number in [0, 1)."""
+        ...
+
+
+class Probe(Protocol):
+    """Told when a named fail-point is reached, so that a test can kill the process there.
+
+    Points: `<change name>.before_commit`, `<change name>.after_commit` (in the committer),
+    `courier.before_post`, `courier.after_post`, `door.before_answer`.
+    """
+
+    def reached(self, point: str) -> None:
+        """Note that *point* was reached."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Unprobed:
+    """The probe of production: nothing happens at a fail-point."""
+
+    def reached(self, point: str) -> None:
+        """Do nothing."""
+

@@ -1,0 +1,133 @@
+"""Statements of SQLAlchemy Core, compiled once for each database and then run by its driver.
+
+One text serves both databases. Going through SQLAlchemy's engine for each of the small
+statements of a request costs several times the statement itself; what is gained by Core,
+one way to say it and no string building, is kept.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import chain
+from typing import Any
+
+import sqlalchemy as sa
+
+from gateway.store.tables import Kind
+
+_SAMPLE = {True: 0, False: ""}
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Statement:
+    """A statement with named parameters; `columns` are the ones that an UPDATE sets."""
+
+    clause: sa.Executable
+    columns: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Lookup:
+    """A SELECT of the rows whose `columns` are among the tuples given as keys."""
+
+    selected: tuple[sa.Column[Any], ...]
+    columns: tuple[sa.Column[Any], ...]
+
+    def clause(self, count: int) -> sa.Executable:
+        """Return the statement for *count* keys."""
+        integers = [isinstance(column.type, sa.BigInteger) for column in self.columns]
+        sample = tuple(_SAMPLE[integer] for integer in integers)
+        keys = sa.bindparam("keys", expanding=True)
+        if len(self.columns) == 1:
+            return sa.select(*self.selected).where(self.columns[0].in_(keys)).params(keys=sample * count)
+        return sa.select(*self.selected).where(sa.tuple_(*self.columns).in_(keys)).params(keys=[sample] * count)
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """The text of a statement for one database, and its parameters in their order."""
+
+    sql: str
+    names: tuple[str, ...]
+
+    def arguments(self, values: Mapping[str, object]) -> tuple[object, ...]:
+        """Return the *values* of one execution in order."""
+        return tuple([values[name] for name in self.names])
+
+
+class Texts:
+    """The compiled statements of one database."""
+
+    def __init__(self, dialect: sa.Dialect) -> None:
+        self._dialect = dialect
+        self._texts: dict[Statement | tuple[Lookup, int], Text] = {}
+
+    def of(self, statement: Statement) -> Text:
+        """Return the text of *statement*."""
+        text = self._texts.get(statement)
+        if text is None:
+            text = self._texts[statement] = self._compiled(statement.clause, statement.columns)
+        return text
+
+    def lookup(self, lookup: Lookup, keys: Sequence[tuple[object, ...]]) -> tuple[str, tuple[object, ...]]:
+        """Return text and arguments that find *keys*: at least one.
+
+        The last key is repeated up to a power of two, so that there are few different texts.
+        """
+        count = 1 << (len(keys) - 1).bit_length()
+        text = self._texts.get((lookup, count))
+        if text is None:
+            text = self._texts[lookup, count] = self._compiled(lookup.clause(count), None)
+        return text.sql, tuple(chain.from_iterable((*keys, *[keys[-1]] * (count - len(keys)))))
+
+    def _compiled(self, clause: sa.Executable, columns: tuple[str, ...] | None) -> Text:
+        compiled: Any = clause.compile(  # type: ignore[attr-defined]  # every clause here is a ClauseElement
+            dialect=self._dialect,
+            column_keys=None if columns is None else list(columns),
+            compile_kwargs={"render_postcompile": True},
+        )
+        return Text(compiled.string, tuple(compiled.positiontup))
+
+
+def named(column: sa.Column[Any], name: str | None = None) -> sa.ColumnElement[bool]:
+    """Return the condition that *column* equals the parameter of its name, or *name*."""
+    return column == sa.bindparam(name or column.name, type_=column.type)
+
+
+@cache
+def insert(table: sa.Table) -> Statement:
+    """Return the INSERT of whole rows."""
+    return Statement(sa.insert(table))
+
+
+@cache
+def by_key(kind: Kind[Any]) -> Lookup:
+    """Return the SELECT of whole rows by their keys."""
+    return Lookup(tuple(kind.table.c), _key(kind))
+
+
+@cache
+def versions(kind: Kind[Any]) -> Lookup:
+    """Return the SELECT of key and version of the rows among some keys."""
+    return Lookup((*_key(kind), kind.table.c.version), _key(kind))
+
+
+@cache
+def update(kind: Kind[Any]) -> Statement:
+    """Return the UPDATE of whole rows; the parameter `was` is the version that is replaced."""
+    columns = tuple(name for name in kind.names if name not in kind.key)
+    return Statement(sa.update(kind.table).where(*_row(kind)), columns)
+
+
+@cache
+def delete(kind: Kind[Any]) -> Statement:
+    """Return the DELETE of rows at the version `was`."""
+    return Statement(sa.delete(kind.table).where(*_row(kind)))
+
+
+def _key(kind: Kind[Any]) -> tuple[sa.Column[Any], ...]:
+    return tuple(kind.table.c[name] for name in kind.key)
+
+
+def _row(kind: Kind[Any]) -> list[sa.ColumnElement[bool]]:
+    return [*(named(column) for column in _key(kind)), named(kind.table.c.version, "was")]

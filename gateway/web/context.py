@@ -1,0 +1,51 @@
+"""What the doors need of the node: handed over once, when `app` wires it."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+
+from aiohttp import web
+
+from gateway.config import Settings
+from gateway.core.ids import AuthorityId
+from gateway.peering.client import PeerClient
+from gateway.peering.directory import Directory, PinnedPeer
+from gateway.ports import Clock, Entropy, Probe, Store, Unprobed
+from gateway.store.blobs import BlobFolder
+from keys.vault import Keyring
+
+
+def _nothing(_: AuthorityId) -> None:
+    """Nobody wants to be told."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """The parts of a node that its doors work with.
+
+    Attributes:
+        keyring: the keys in use; asked anew each time, since `adopt` replaces them.
+        reread_vault: reads the key store again, and changes nothing.
+        adopt: puts a keyring in use whose successor card is recorded: new handshakes use it.
+        dial: a client for one peer, to be closed by the caller.
+        cards_wanted: told of a peer that signed with a key that its pinned card does not have.
+        peer_seen: told of each authenticated request of a peer: its backoff can end.
+        checks: what `/readyz` shows: each check's name, and what is wrong or None.
+    """
+
+    settings: Settings
+    store: Store
+    blobs: BlobFolder
+    directory: Directory
+    keyring: Callable[[], Keyring]
+    reread_vault: Callable[[], Awaitable[Keyring]]
+    adopt: Callable[[Keyring], Awaitable[None]]
+    dial: Callable[[PinnedPeer], PeerClient]
+    clock: Clock
+    entropy: Entropy
+    probe: Probe = field(default_factory=Unprobed)
+    cards_wanted: Callable[[AuthorityId], None] = _nothing
+    peer_seen: Callable[[AuthorityId], None] = _nothing
+    checks: Callable[[], Mapping[str, str | None]] = dict
+
+
+CONTEXT: web.AppKey[Context] = web.AppKey("context", Context)

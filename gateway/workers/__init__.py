@@ -1,0 +1,1 @@
+"""Long-running tasks of a node: the courier and those that keep its state current."""

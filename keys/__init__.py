@@ -1,0 +1,1 @@
+"""The only code that touches a private key or a cryptography library."""

@@ -1,0 +1,71 @@
+"""Encryption at rest: each value under a key of its own, wrapped by the vault's storage key.
+
+Why this is safe. The inner key is fresh for each box and seals one plaintext, so the fixed nonce
+cannot meet the key twice. The outer seal is XChaCha20-Poly1305 with a random nonce of 24 bytes,
+which does not repeat within 2^80 wraps under one storage key. Both bind *context*, the place where
+the box belongs, as associated data. Erasing is forgetting the wrapped key: the ciphertext alone opens
+under no key that is left.
+"""
+
+import secrets
+from dataclasses import dataclass
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from nacl import bindings
+from nacl.exceptions import CryptoError
+
+from keys.errors import CannotOpen, MalformedToken
+
+KEY_BYTES = 32
+
+_NONCE_BYTES = bindings.crypto_aead_xchacha20poly1305_ietf_NPUBBYTES
+_ONCE = bytes(12)
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A sealed value: its wrapped key (nonce, then 48 bytes) and its ciphertext."""
+
+    wrapped_key: bytes
+    ciphertext: bytes
+
+
+class StorageKey:
+    """The key under which a node keeps what rests; it lives in the vault."""
+
+    __slots__ = ("_key",)
+
+    def __init__(self, key: bytes) -> None:
+        if len(key) != KEY_BYTES:
+            raise MalformedToken("a storage key has 32 bytes")
+        self._key = key
+
+    @classmethod
+    def generate(cls) -> "StorageKey":
+        """Return a fresh key."""
+        return cls(secrets.token_bytes(KEY_BYTES))
+
+    def private_bytes(self) -> bytes:
+        """Return the 32 bytes: for the vault only."""
+        return self._key
+
+    def seal(self, plaintext: bytes, context: bytes) -> Box:
+        """Return *plaintext* sealed for *context*."""
+        inner = ChaCha20Poly1305.generate_key()
+        nonce = secrets.token_bytes(_NONCE_BYTES)
+        wrapped = bindings.crypto_aead_xchacha20poly1305_ietf_encrypt(inner, context, nonce, self._key)
+        return Box(nonce + wrapped, ChaCha20Poly1305(inner).encrypt(_ONCE, plaintext, context))
+
+    def open(self, box: Box, context: bytes) -> bytes:
+        """Return the plaintext of *box*.
+
+        Raises:
+            CannotOpen: altered, under another storage key, or made for another context.
+        """
+        nonce, wrapped = box.wrapped_key[:_NONCE_BYTES], box.wrapped_key[_NONCE_BYTES:]
+        try:
+            inner = bindings.crypto_aead_xchacha20poly1305_ietf_decrypt(wrapped, context, nonce, self._key)
+            return ChaCha20Poly1305(inner).decrypt(_ONCE, box.ciphertext, context)
+        except (CryptoError, InvalidTag, ValueError, TypeError):
+            raise CannotOpen("stored data does not open: altered, or from another place") from None

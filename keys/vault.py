@@ -1,0 +1,241 @@
+"""The vault: the one file with a node's private keys, and the one module that reads such files.
+
+A vault is JSON: a header in the clear (purpose, Argon2id parameters, salt, nonce) and `sealed`, the
+private values under XChaCha20-Poly1305 with a key derived from a passphrase.
+
+Why this is safe. Salt and nonce are fresh at every write, so key and nonce never recur. The header is
+the associated data: purpose and parameters cannot be changed without the passphrase, nor a root key be
+passed off as a vault. Files are written whole beside the old one, synced, then renamed: a crash leaves
+the old or the new, never half of one. Wrong passphrase and altered file cannot be told apart by the
+cipher, and one error says so.
+"""
+
+import base64
+import contextlib
+import json
+import os
+import secrets
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from nacl import bindings
+from nacl.exceptions import CryptoError
+
+from keys.certificates import TlsKey, new_certificate
+from keys.errors import KeyFault, VaultFault
+from keys.passwords import MODERATE, SALT_BYTES, Strength, derive
+from keys.rest import StorageKey
+from keys.sealing import SealingKey
+from keys.signing import LatticeKey, LogKeys, SigningKey
+
+__all__ = ["Keyring", "LogKeys", "read_passphrase", "read_root", "read_vault", "write_root", "write_vault"]
+
+_FORMAT = "art18-vault/v1"
+_MAX_BYTES = 1 << 20
+_NONCE_BYTES = bindings.crypto_aead_xchacha20poly1305_ietf_NPUBBYTES
+_HEADER = ("format", "purpose", "passes", "memory_bytes", "salt", "nonce")
+_WRONG = "wrong passphrase, or the file was altered"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Keyring:
+    """Every private key of a running node, by role; no key serves two (protocol §3)."""
+
+    signing: Mapping[str, SigningKey]
+    sealing: Mapping[str, SealingKey]
+    log: LogKeys
+    witness: LogKeys
+    tls: tuple[TlsKey, ...]
+    storage: StorageKey
+
+    @classmethod
+    def generate(cls, authority: str, hosts: Sequence[str]) -> "Keyring":
+        """Return fresh keys for *authority*, whose certificate names *hosts*."""
+        signing, sealing = SigningKey.generate(), SealingKey.generate()
+        return cls(
+            signing=MappingProxyType({signing.kid: signing}),
+            sealing=MappingProxyType({sealing.kid: sealing}),
+            log=LogKeys.generate(),
+            witness=LogKeys.generate(),
+            tls=(new_certificate(authority, hosts),),
+            storage=StorageKey.generate(),
+        )
+
+
+def read_passphrase(path: Path) -> bytes:
+    """Return the passphrase in the file *path*, less one newline at its end. Raises VaultFault."""
+    try:
+        passphrase = path.read_bytes()
+    except OSError as error:
+        raise VaultFault(f"the passphrase file {path} cannot be read: {error.strerror}") from None
+    passphrase = passphrase.removesuffix(b"\n").removesuffix(b"\r")
+    if not passphrase:
+        raise VaultFault(f"the passphrase file {path} is empty")
+    return passphrase
+
+
+def write_vault(
+    path: Path, keyring: Keyring, passphrase: bytes, *, strength: Strength = MODERATE, replace: bool = False
+) -> None:
+    """Write *keyring* to *path*, encrypted; an existing file only when *replace* is set.
+
+    Raises:
+        VaultFault: there is a file already, or it cannot be written.
+    """
+    _write(path, "vault", _encode(keyring), passphrase, strength, replace=replace)
+
+
+def read_vault(path: Path, passphrase: bytes) -> Keyring:
+    """Return the keys in *path*. Raises VaultFault: missing, truncated, altered, wrong passphrase."""
+    return _decode(path, _read(path, "vault", passphrase))
+
+
+def write_root(path: Path, root: SigningKey, passphrase: bytes, *, strength: Strength = MODERATE) -> None:
+    """Write the root key to *path*, encrypted: for a medium that is kept off line."""
+    _write(path, "root", {"root": _text(root.private_bytes())}, passphrase, strength, replace=False)
+
+
+def read_root(path: Path, passphrase: bytes) -> SigningKey:
+    """Return the root key in *path*. Raises VaultFault."""
+    found = _read(path, "root", passphrase)
+    with _whole(path):
+        return SigningKey.from_bytes(_bytes(found["root"]))
+
+
+def _encode(keyring: Keyring) -> dict[str, object]:
+    return {
+        "signing": [_text(key.private_bytes()) for key in keyring.signing.values()],
+        "sealing": [_text(key.private_bytes()) for key in keyring.sealing.values()],
+        "log": [_text(keyring.log.ed.private_bytes()), _text(keyring.log.lattice.seed())],
+        "witness": [_text(keyring.witness.ed.private_bytes()), _text(keyring.witness.lattice.seed())],
+        "tls": [[_text(one.certificate), _text(one.private)] for one in keyring.tls],
+        "storage": _text(keyring.storage.private_bytes()),
+    }
+
+
+def _decode(path: Path, found: dict[str, object]) -> Keyring:
+    with _whole(path):
+        signing = [SigningKey.from_bytes(_bytes(item)) for item in _list(found["signing"])]
+        sealing = [SealingKey.from_bytes(_bytes(item)) for item in _list(found["sealing"])]
+        return Keyring(
+            signing=MappingProxyType({key.kid: key for key in signing}),
+            sealing=MappingProxyType({key.kid: key for key in sealing}),
+            log=_log_keys(found["log"]),
+            witness=_log_keys(found["witness"]),
+            tls=tuple(TlsKey(*(_bytes(part) for part in _list(item))) for item in _list(found["tls"])),
+            storage=StorageKey(_bytes(found["storage"])),
+        )
+
+
+def _log_keys(value: object) -> LogKeys:
+    ed, lattice = _list(value)
+    return LogKeys(SigningKey.from_bytes(_bytes(ed)), LatticeKey.from_seed(_bytes(lattice)))
+
+
+@contextlib.contextmanager
+def _whole(path: Path) -> Iterator[None]:
+    """Turn whatever is wrong with what a key store holds into the one error."""
+    try:
+        yield
+    except (KeyFault, KeyError, TypeError, ValueError):
+        raise VaultFault(f"the key store {path} opens, but does not hold what it should") from None
+
+
+def _write(
+    path: Path,
+    purpose: str,
+    secret: dict[str, object],
+    passphrase: bytes,
+    strength: Strength,
+    *,
+    replace: bool,
+) -> None:
+    salt, nonce = secrets.token_bytes(SALT_BYTES), secrets.token_bytes(_NONCE_BYTES)
+    header = {
+        "format": _FORMAT,
+        "purpose": purpose,
+        "passes": strength.passes,
+        "memory_bytes": strength.memory_bytes,
+        "salt": _text(salt),
+        "nonce": _text(nonce),
+    }
+    sealed = bindings.crypto_aead_xchacha20poly1305_ietf_encrypt(
+        json.dumps(secret).encode("ascii"), _associated(header), nonce, derive(passphrase, salt, strength)
+    )
+    body = json.dumps({**header, "sealed": _text(sealed)}, indent=1).encode("ascii") + b"\n"
+    try:
+        _write_whole(path, body, replace=replace)
+    except FileExistsError:
+        raise VaultFault(f"{path} exists already, and is not replaced") from None
+    except OSError as error:
+        raise VaultFault(f"{path} cannot be written: {error.strerror}") from None
+
+
+def _write_whole(path: Path, body: bytes, *, replace: bool) -> None:
+    """Write *body* so that *path* has all of it or is as it was, also after a crash."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(body)
+            file.flush()
+            os.fsync(file.fileno())
+        if replace:
+            Path(name).replace(path)
+        else:
+            os.link(name, path)
+    finally:
+        Path(name).unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _read(path: Path, purpose: str, passphrase: bytes) -> dict[str, object]:
+    try:
+        with path.open("rb") as file:
+            body = file.read(_MAX_BYTES + 1)
+    except OSError as error:
+        raise VaultFault(f"the key store {path} cannot be read: {error.strerror}") from None
+    try:
+        found = json.loads(body) if len(body) <= _MAX_BYTES else None
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict) or set(found) != {*_HEADER, "sealed"} or found["format"] != _FORMAT:
+        raise VaultFault(f"{path} is not a whole key store: truncated, altered or of another kind")
+    if found["purpose"] != purpose:
+        raise VaultFault(f"{path} is not a key store of the purpose {purpose}")
+    try:
+        strength = Strength(int(found["passes"]), int(found["memory_bytes"]))
+        salt, nonce, sealed = (_bytes(found[name]) for name in ("salt", "nonce", "sealed"))
+        key = derive(passphrase, salt, strength)
+        header = {name: found[name] for name in _HEADER}
+        plain = bindings.crypto_aead_xchacha20poly1305_ietf_decrypt(sealed, _associated(header), nonce, key)
+        secret: dict[str, object] = json.loads(plain)
+    except (CryptoError, VaultFault, ValueError, TypeError):
+        raise VaultFault(f"the key store {path} does not open: {_WRONG}") from None
+    return secret
+
+
+def _associated(header: dict[str, object]) -> bytes:
+    return json.dumps(header, sort_keys=True, separators=(",", ":")).encode("ascii")
+
+
+def _text(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")
+
+
+def _bytes(value: object) -> bytes:
+    if not isinstance(value, str):
+        raise TypeError("not text")
+    return base64.b64decode(value, validate=True)
+
+
+def _list(value: object) -> list[object]:
+    if not isinstance(value, list):
+        raise TypeError("not a list")
+    return value

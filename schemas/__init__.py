@@ -1,0 +1,139 @@
+"""The public contract as data: JSON Schemas 2020-12, the case machine, code lists, samples.
+
+Nothing here is fetched: every schema is a file of this package, found by its name (`message`,
+`kinds/request.mla`), and references resolve among these files alone.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from types import MappingProxyType
+from typing import Any
+
+import jsonschema_rs
+
+BASE = "https://schemas.article18.example/v1/"
+"""What the `$id` of every schema begins with; a name, not an address."""
+MAX_ERRORS = 32
+"""As many errors of one document are told."""
+
+_FOLDER = files(__name__)
+_SHARED = ("defs", "message", "envelope", "entry", "card")
+KINDS: frozenset[str] = frozenset(
+    path.name.removesuffix(".json")
+    for path in (_FOLDER / "kinds").iterdir()
+    if path.name.endswith(".json")
+)
+"""Every kind of message that this version knows."""
+_CLOSED = "a member that is not known here"
+_DETAILS: Mapping[str, str] = MappingProxyType(
+    {"additionalProperties": _CLOSED, "unevaluatedProperties": _CLOSED, "falseSchema": _CLOSED}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaError:
+    """Where a document breaks its schema: a JSON pointer (RFC 6901), and what is expected there.
+
+    The detail is made of the schema alone, never of the document.
+    """
+
+    pointer: str
+    detail: str
+
+
+@cache
+def load(name: str) -> dict[str, Any]:
+    """Return the file *name*, without `.json`, as a value. It is shared: do not change it."""
+    found = json.loads((_FOLDER / f"{name}.json").read_bytes())
+    if not isinstance(found, dict):
+        raise TypeError(f"{name}.json is no JSON object")
+    return found
+
+
+@cache
+def codes() -> Mapping[str, Any]:
+    """Return the closed lists of events, reasons and problem codes (codes.json)."""
+    return MappingProxyType(load("codes"))
+
+
+def schema_names() -> tuple[str, ...]:
+    """Return the name of every JSON Schema."""
+    return (*_SHARED, *(f"kinds/{kind}" for kind in sorted(KINDS)))
+
+
+@cache
+def validator(name: str) -> jsonschema_rs.Draft202012Validator:
+    """Return the validator of the schema *name*, compiled once.
+
+    The pattern engine runs in linear time, and formats are checked: an unknown one is an error
+    when the schema is compiled.
+    """
+    return _compile(load(name))
+
+
+def condition(schema: Mapping[str, Any], base: str) -> jsonschema_rs.Draft202012Validator:
+    """Return the validator of a schema that stands inside the file *base*, as an annotation."""
+    return _compile({"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}, f"{BASE}{base}.json")
+
+
+def errors(name: str, value: object) -> tuple[SchemaError, ...]:
+    """Return where *value* breaks the schema *name*, by pointer; at most `MAX_ERRORS`."""
+    checker = validator(name)
+    if checker.is_valid(value):
+        return ()
+    found = {SchemaError(pointer(error.instance_path), _detail(error)) for error in checker.iter_errors(value)}
+    return tuple(sorted(found, key=lambda error: (error.pointer, error.detail))[:MAX_ERRORS])
+
+
+def pointer(path: object) -> str:
+    """Return *path*, member names and indices, as a JSON pointer (RFC 6901)."""
+    parts = path if isinstance(path, list | tuple) else ()
+    return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in parts)
+
+
+def resolve(reference: str, base: str) -> tuple[dict[str, Any], str]:
+    """Return the schema that `$ref` *reference* in the file *base* names, and its file."""
+    address, _, fragment = reference.partition("#")
+    name = base
+    if address:
+        folder = base.rpartition("/")[0].split("/") if "/" in base else []
+        for part in address.removesuffix(".json").split("/"):
+            if part == "..":
+                folder.pop()
+            else:
+                folder.append(part)
+        name = "/".join(folder)
+    found: Any = load(name)
+    for part in fragment.split("/")[1:]:
+        found = found[part.replace("~1", "/").replace("~0", "~")]
+    return found, name
+
+
+def _detail(error: jsonschema_rs.ValidationError) -> str:
+    return _DETAILS.get(error.kind.name) or error.message
+
+
+def _resources() -> Iterator[tuple[str, dict[str, Any]]]:
+    for name in schema_names():
+        yield f"{BASE}{name}.json", load(name)
+
+
+@cache
+def _registry() -> jsonschema_rs.Registry:
+    return jsonschema_rs.Registry(list(_resources()))
+
+
+def _compile(schema: dict[str, Any], base_uri: str | None = None) -> jsonschema_rs.Draft202012Validator:
+    return jsonschema_rs.Draft202012Validator(
+        schema,
+        registry=_registry(),
+        offline=True,
+        validate_formats=True,
+        ignore_unknown_formats=False,
+        pattern_options=jsonschema_rs.RegexOptions(),
+        mask="the value",
+        base_uri=base_uri,
+    )
