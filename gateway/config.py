@@ -162,6 +162,32 @@ class Audit(_Table):
 class Limits(_Table):
     """What one party may take of this machine."""
 
+    peer_requests_at_once: Annotated[
+        int, Field(ge=1, le=10_000), _says("Requests of one peer that run at the same time.")
+    ] = 32
+    peer_requests_per_s: Annotated[
+        int, Field(ge=1, le=100_000), _says("Requests of one peer in a second, on average.")
+    ] = 200
+    peer_unclaimed_bytes: Annotated[
+        int,
+        Field(ge=1 << 20),
+        _says("Bytes of attachments that a peer may leave before their message comes."),
+    ] = 10 << 30
+    free_disk_bytes: Annotated[int, Field(ge=0), _says("Bytes of the disk that attachments leave free.")] = (
+        1 << 30
+    )
+    peer_requests_at_once: Annotated[
+        int, Field(ge=1, le=10_000), _says("Requests of one peer that may run at the same time.")
+    ] = 64
+    peer_requests_per_s: Annotated[
+        int, Field(ge=1, le=100_000), _says("Requests of one peer in a second, on average.")
+    ] = 500
+    peer_unclaimed_bytes: Annotated[
+        int, Field(ge=0), _says("Bytes of attachments that one peer may leave before their message comes.")
+    ] = 20 * 2**30
+    free_disk_bytes: Annotated[
+        int, Field(ge=0), _says("Bytes that stay free: with less, no attachment is taken.")
+    ] = 2**30
     drain_s: Annotated[
         int,
         Field(ge=0, le=600),

@@ -65,7 +65,7 @@ class MessageRow:
     `entry` is the index of the entry that recorded it: it orders messages. `attempt`,
     `next_ms` and `problem` (code of the last unsigned answer) belong to outgoing ones.
     `envelope_sha256` is the newest posted, or the accepted, envelope; None while held.
-    `findings` is a JSON list without content.
+    `attachments` counts them. `findings` is a JSON list without content.
     """
 
     direction: Direction
@@ -82,6 +82,7 @@ class MessageRow:
     message_sha256: Digest
     envelope_sha256: Digest | None
     entry: int
+    attachments: int = 0
     attempt: int = 0
     next_ms: int = 0
     problem: str | None = None
@@ -343,10 +344,11 @@ class EntryFilter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outgoing:
-    """A message to post now, with the envelope to post."""
+    """A message to post now, the envelope to post, and those it was sealed in before (a 421)."""
 
     message: MessageRow
     envelope: EnvelopeRow
+    earlier: tuple[EnvelopeRow, ...] = ()
 
 
 class Store(Protocol):
@@ -403,6 +405,13 @@ class Store(Protocol):
         """
         ...
 
+    async def overdue(self, peer: AuthorityId, now_ms: int, *, limit: int) -> list[MessageRow]:
+        """Return the queued messages to *peer* past their `expires_ms`, oldest first.
+
+        At most one of each case, as in `due`, but whatever their `next_ms`.
+        """
+        ...
+
     async def unresolved(self, peer: AuthorityId, now_ms: int, *, limit: int) -> list[MessageRow]:
         """Return the undetermined messages to *peer* whose `next_ms` has come."""
         ...
@@ -429,6 +438,10 @@ class Store(Protocol):
 
     async def receipts(self, peer: AuthorityId, message: MessageId) -> list[ReceiptRow]:
         """Return the peer's receipts about an outgoing message, oldest first."""
+        ...
+
+    async def uploads_of(self, messages: Sequence[MessageId]) -> list[UploadRow]:
+        """Return the uploads that these outgoing messages carry, in one query."""
         ...
 
     async def unclaimed_bytes(self, peer: AuthorityId) -> int:
@@ -522,4 +535,3 @@ class Unprobed:
 
     def reached(self, point: str) -> None:
         """Do nothing."""
-

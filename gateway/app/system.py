@@ -3,9 +3,7 @@
 import random
 import time
 import uuid
-from dataclasses import dataclass, field
-
-from gateway.ports import Clock, Entropy, Probe, Unprobed
+from dataclasses import dataclass
 
 _NS_PER_MS = 1_000_000
 
@@ -30,12 +28,3 @@ class SystemEntropy:
     def jitter(self) -> float:
         """Return a number in [0, 1)."""
         return random.SystemRandom().random()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outside:
-    """What a node takes from the world around it; a test passes its own."""
-
-    clock: Clock = field(default_factory=SystemClock)
-    entropy: Entropy = field(default_factory=SystemEntropy)
-    probe: Probe = field(default_factory=Unprobed)

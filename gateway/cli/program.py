@@ -11,7 +11,6 @@ from typing_extensions import override
 from gateway.core.errors import Flaw, GatewayFault, Malformed, Misconfigured, NotProved, Unavailable
 from keys.errors import KeyFault, VaultFault
 
-REFUSED, UNREACHABLE, UNVERIFIED, MISCONFIGURED = 1, 3, 4, 5
 JSON = "art18.json"
 """In the context's meta: whether errors are told as JSON too."""
 DEFAULTS = "art18.defaults"
@@ -42,11 +41,12 @@ class UsageFault(click.UsageError):
 
 
 class Failure(click.ClickException):
-    """A command failed: a text that says what to do next, and one of the exit codes."""
+    """A command failed: refused or not found, unless a subclass says otherwise."""
 
-    def __init__(self, text: str, exit_code: int, flaws: tuple[Flaw, ...] = ()) -> None:
+    exit_code = 1
+
+    def __init__(self, text: str, flaws: tuple[Flaw, ...] = ()) -> None:
         super().__init__(text)
-        self.exit_code = exit_code
         self.flaws = flaws
         self.json = bool(click.get_current_context().meta.get(JSON))
 
@@ -60,6 +60,24 @@ class Failure(click.ClickException):
         click.echo(f"art18: {self.message}", file=file, err=True)
         for flaw in self.flaws:
             click.echo(f"  {flaw.pointer or '/'}: {flaw.detail}", file=file, err=True)
+
+
+class UnreachableFailure(Failure):
+    """The node cannot be reached."""
+
+    exit_code = 3
+
+
+class UnverifiedFailure(Failure):
+    """A proof, a digest or a signature does not hold."""
+
+    exit_code = 4
+
+
+class MisconfiguredFailure(Failure):
+    """Settings, keys or data folder are not as they should be."""
+
+    exit_code = 5
 
 
 class Program(click.Group):
@@ -92,16 +110,15 @@ class Program(click.Group):
 
 def failure(fault: GatewayFault | KeyFault) -> Failure:
     """Return *fault* as what the caller of a command sees."""
-    flaws = getattr(fault, "flaws", ())
     match fault:
         case Unavailable():
-            return Failure(str(fault), UNREACHABLE)
+            return UnreachableFailure(str(fault))
         case Misconfigured() | VaultFault():
-            return Failure(str(fault), MISCONFIGURED)
+            return MisconfiguredFailure(str(fault))
         case NotProved() | Malformed() | KeyFault():
-            return Failure(f"verification failed: {fault}", UNVERIFIED)
+            return UnverifiedFailure(f"verification failed: {fault}")
         case _:
-            return Failure(str(fault), REFUSED, flaws)
+            return Failure(str(fault), getattr(fault, "flaws", ()))
 
 
 @click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})

@@ -1,6 +1,7 @@
 """`art18 init`: a new node."""
 
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 import click
 from pydantic import ValidationError
@@ -12,9 +13,23 @@ from gateway.cli.session import Session, with_session
 from gateway.config import Authority
 from gateway.core.card import Card, fingerprint
 from gateway.core.errors import Malformed
-from gateway.core.ids import parse_authority
+from gateway.core.ids import AuthorityId
 
 _PORT = click.IntRange(0, 65535)
+
+
+class Options(TypedDict):
+    """What `init` is told beside the folder."""
+
+    authority: str
+    country: str
+    name: str
+    domain: str
+    endpoints: tuple[str, ...]
+    federation_port: int | None
+    hook_port: int | None
+    console_port: int | None
+    passphrase_file: Path | None
 
 
 @click.command()
@@ -40,49 +55,47 @@ _PORT = click.IntRange(0, 65535)
     help="Take the key store's passphrase from this file, instead of drawing one.",
 )
 @with_session
-def init(  # noqa: PLR0913 - one parameter for each option
-    session: Session,
-    folder: Path,
-    authority: str,
-    country: str,
-    name: str,
-    domain: str,
-    endpoints: tuple[str, ...],
-    federation_port: int | None,
-    hook_port: int | None,
-    console_port: int | None,
-    passphrase_file: Path | None,
-) -> None:
+def init(session: Session, folder: Path, **options: Unpack[Options]) -> None:
     """Create a node in the new folder DIR: settings, keys and the signed card.
 
     The root key, which signs cards, is put apart in DIR/offline: move it off this machine.
     """
-    _check(authority, country, name, domain)
-    ports = {"federation": federation_port, "hook": hook_port, "console": console_port}
-    founding = Founding(
-        authority=parse_authority(authority),
-        country=country,
-        name=name,
-        domain=domain,
-        endpoints=endpoints,
-        ports={door: port for door, port in ports.items() if port is not None},
-        passphrase_file=passphrase_file,
-    )
+    founding = _founding(options)
     try:
         card = found(folder, founding, SystemClock().now_ms())
     except Malformed as fault:
-        raise UsageFault(str(fault)) from None
-    session.terminal.say(_document(folder, card), _text(folder, card, passphrase_file))
+        raise UsageFault(f"--endpoint: {fault}") from None
+    session.terminal.say(_document(folder, card), _text(folder, card, founding.passphrase_file))
 
 
-def _check(authority: str, country: str, name: str, domain: str) -> None:
+def _founding(options: Options) -> Founding:
+    country = options["country"]
     try:
-        Authority(id=authority, country=country, name=name, domain=domain)
+        authority = Authority(
+            id=options["authority"], country=country, name=options["name"], domain=options["domain"]
+        )
     except ValidationError as error:
-        flaws = [f"--{flaw['loc'][0]}: {flaw['msg']}".replace("--id", "--authority") for flaw in error.errors()]
-        raise UsageFault("\n".join(flaws).replace("Value error, ", "")) from None
-    if authority[:2] != country.lower():
+        raise UsageFault("\n".join(_flaw(flaw["loc"][0], flaw["msg"]) for flaw in error.errors())) from None
+    if not authority.id.startswith(country.lower()):
         raise UsageFault(f"--authority: the id of an authority of {country} begins with {country.lower()}")
+    ports = {
+        "federation": options["federation_port"],
+        "hook": options["hook_port"],
+        "console": options["console_port"],
+    }
+    return Founding(
+        authority=AuthorityId(authority.id),
+        country=country,
+        name=authority.name,
+        domain=authority.domain,
+        endpoints=options["endpoints"],
+        ports={door: port for door, port in ports.items() if port is not None},
+        passphrase_file=options["passphrase_file"],
+    )
+
+
+def _flaw(key: object, text: str) -> str:
+    return f"--{'authority' if key == 'id' else key}: {text.removeprefix('Value error, ')}"
 
 
 def _document(folder: Path, card: Card) -> dict[str, object]:

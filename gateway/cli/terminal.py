@@ -9,13 +9,12 @@ import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import click
-
-if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.progress import Progress
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+from rich.table import Table
+from rich.text import Text
 
 _WIDE = 4096  # no terminal, no wrapping: a line stays a line
 _UNSAFE = frozenset({"Cc", "Cf", "Co", "Cs", "Zl", "Zp"})
@@ -37,11 +36,11 @@ class Terminal:
     json: bool
 
     @property
-    def out(self) -> "Console":
+    def out(self) -> Console:
         """Return a console on standard output; colours only on a terminal without NO_COLOR."""
         return _console(stderr=False)
 
-    def show(self, document: object, text: Callable[["Console"], None]) -> None:
+    def show(self, document: object, text: Callable[[Console], None]) -> None:
         """Print *document* as JSON, or let *text* write it for a person."""
         if self.json:
             click.echo(json.dumps(document, ensure_ascii=False, indent=2))
@@ -52,10 +51,8 @@ class Terminal:
         """Print *document* as JSON, or the lines of *text*."""
         self.show(document, lambda console: console.print(text, markup=False, highlight=False))
 
-    def progress(self) -> "Progress":
+    def progress(self) -> Progress:
         """Return a progress display on standard error that stays silent without a terminal."""
-        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
-
         columns = (
             TextColumn("{task.description}", markup=False),
             BarColumn(),
@@ -65,20 +62,15 @@ class Terminal:
         return Progress(*columns, console=_console(stderr=True), disable=self.json or not sys.stderr.isatty())
 
 
-def _console(*, stderr: bool) -> "Console":
-    from rich.console import Console
-
+def _console(*, stderr: bool) -> Console:
     stream = sys.stderr if stderr else sys.stdout
     return Console(
         file=stream, width=None if stream.isatty() else _WIDE, highlight=False, markup=False, emoji=False
     )
 
 
-def table(console: "Console", heads: Sequence[str], rows: Iterable[Sequence[object]], *, none: str) -> None:
+def table(console: Console, heads: Sequence[str], rows: Iterable[Sequence[object]], *, none: str) -> None:
     """Print *rows* under *heads*, or the sentence *none* when there are no rows."""
-    from rich.table import Table
-    from rich.text import Text
-
     grid = Table(box=None, pad_edge=False, header_style="bold")
     for head in heads:
         grid.add_column(head, overflow="fold")
@@ -90,11 +82,8 @@ def table(console: "Console", heads: Sequence[str], rows: Iterable[Sequence[obje
         console.print(none)
 
 
-def pairs(console: "Console", rows: Iterable[tuple[str, object]]) -> None:
+def pairs(console: Console, rows: Iterable[tuple[str, object]]) -> None:
     """Print names and values under each other."""
-    from rich.table import Table
-    from rich.text import Text
-
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="bold")
     grid.add_column(overflow="fold")

@@ -253,7 +253,9 @@ def _judge(
     standing: Standing, by: AuthorityId, kind: str, when: Mapping[str, Scalar], machine: Machine
 ) -> None:
     if machine.step(standing, by, kind, when) is None:
-        raise NotAllowed(f"{kind} may not be sent by this side while the case is in the state {standing.state}")
+        raise NotAllowed(
+            f"{kind} may not be sent by this side while the case is in the state {standing.state}"
+        )
 
 
 def _replay(steps: Iterable[Step], machine: Machine) -> Outcome:

@@ -46,9 +46,9 @@ def open_history(storage: StorageKey, peer: AuthorityId, case: CaseId, box: Box)
     return storage.open(box, _context("history", peer, case))
 
 
-def box_upload(storage: StorageKey, upload: str, secrets: UploadSecrets) -> Box:
-    """Seal what opens an upload for its row."""
-    return storage.seal(secrets.key + secrets.plain_sha256.encode("ascii"), _context("upload", upload))
+def box_upload(storage: StorageKey, upload: str, key: bytes, plain_sha256: Digest) -> Box:
+    """Seal what opens an upload for its row: the key of its stream, and its plain digest."""
+    return storage.seal(key + plain_sha256.encode("ascii"), _context("upload", upload))
 
 
 def open_upload(storage: StorageKey, upload: str, box: Box) -> UploadSecrets:

@@ -24,6 +24,7 @@ from gateway.core.strict import (
     sha256,
     time_text,
 )
+from schemas import codes
 
 MAX_BYTES = 4096
 SALT_BYTES = 32
@@ -36,11 +37,16 @@ LATER = frozenset({"content.handed_over", "content.opened"})
 TRAVELLING = ANSWERING | LATER
 """Events whose entries leave the node, in receipts."""
 
+EVENTS: frozenset[str] = frozenset(codes()["events"])
+"""Every event: a closed list (schemas/codes.json)."""
+
 _UNOPENED = frozenset({("relay.refused", "unopenable"), ("relay.unknown", None)})
 _OUTCOMES = frozenset({"ok", "refused", "failed"})
-_ANSWERED_WITH = {"relay.refused": "refused", "relay.conflict": "refused"}
+_REASONS: Mapping[str, frozenset[str]] = {
+    "relay.refused": frozenset(codes()["reasons_422"]),
+    "relay.conflict": frozenset(codes()["reasons_409"]),
+}
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)
-_EVENT = re.compile(r"[a-z]+(_[a-z]+)*\.[a-z]+(_[a-z]+)*", re.ASCII)
 _REASON = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", re.ASCII)
 _PLAIN = re.compile(r"[ !#-\[\]-~]*", re.ASCII)
 _ALWAYS = frozenset({"v", "event", "entry_id", "time", "authority", "outcome"})
@@ -183,7 +189,7 @@ def _interpret(found: Mapping[str, object], leaf: bytes) -> Entry:
     if committed is not None and len(from_b64url(committed)) != COMMITMENT_BYTES:
         raise Malformed("a commitment has 32 bytes")
     entry = Entry(
-        event=_word(found["event"], _EVENT, "event"),
+        event=as_text(found["event"]),
         outcome=as_text(found["outcome"]),
         entry_id=parse_message_id(found["entry_id"]),
         time_ms=parse_time(found["time"]),
@@ -192,7 +198,7 @@ def _interpret(found: Mapping[str, object], leaf: bytes) -> Entry:
         message_id=None if message_id is None else parse_message_id(message_id),
         envelope_sha256=None if envelope is None else parse_digest(envelope),
         message_sha256=None if message is None else parse_digest(message),
-        reason=None if "reason" not in found else _word(found["reason"], _REASON, "reason"),
+        reason=None if "reason" not in found else as_text(found["reason"]),
         actor_ref=None if actor is None else as_text(actor),
         commitment=None if committed is None else as_text(committed),
         extra=tuple(
@@ -207,25 +213,28 @@ def _interpret(found: Mapping[str, object], leaf: bytes) -> Entry:
 
 
 def _check_rules(entry: Entry) -> None:
+    if entry.event not in EVENTS:
+        raise Malformed("an event that is not in the closed list")
     if entry.outcome not in _OUTCOMES:
         raise Malformed("an outcome is ok, refused or failed")
-    if entry.outcome == "refused" and entry.reason is None:
-        raise Malformed("a refusal names its reason")
-    if entry.event not in TRAVELLING:
-        return
-    if entry.outcome != _ANSWERED_WITH.get(entry.event, "ok"):
+    if entry.reason is None:
+        if entry.outcome == "refused":
+            raise Malformed("a refusal names its reason")
+    elif entry.outcome == "ok" or not _REASON.fullmatch(entry.reason):
+        raise Malformed("a reason is one word in snake_case, and never for what went well")
+    if entry.event in TRAVELLING:
+        _check_travelling(entry)
+
+
+def _check_travelling(entry: Entry) -> None:
+    reasons = _REASONS.get(entry.event)
+    if entry.outcome != ("ok" if reasons is None else "refused"):
         raise Malformed("an outcome that the event does not have")
-    if entry.outcome == "ok" and entry.reason is not None:
-        raise Malformed("only a refusal has a reason")
+    if reasons is not None and entry.reason not in reasons:
+        raise Malformed("a reason that is not in the closed list")
     if entry.peer is None or entry.message_id is None or entry.envelope_sha256 is None:
         raise Malformed("an entry that travels names peer, message and envelope")
     if opened(entry.event, entry.reason) != (entry.message_sha256 is not None):
         raise Malformed("the digest of a message is there exactly when it was opened")
     if entry.actor_ref is not None:
         raise Malformed("an entry that travels names no account")
-
-
-def _word(value: object, form: re.Pattern[str], what: str) -> str:
-    if not isinstance(value, str) or not form.fullmatch(value):
-        raise Malformed(f"not the name of an {what}" if what == "event" else f"not a {what}")
-    return value

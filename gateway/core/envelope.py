@@ -5,6 +5,7 @@ which the caller verifies next. The seal binds the header: `info` holds its exac
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -21,13 +22,15 @@ from gateway.core.strict import (
     sha256,
 )
 from keys.errors import UnknownKey
-from keys.sealing import SealingKey, seal
+from keys.sealing import ALGORITHM, SealingKey, seal
+from keys.signing import kid
 
 MEDIA_TYPE = "application/vnd.art18.envelope+json"
 MAX_BYTES = 4 * 1024 * 1024
 BLOB_KEY_BYTES = 32
 _DIGEST_BYTES = 32
 
+_COMPACT_JWS = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+", re.ASCII)
 _INFO = b"art18/envelope/v1\x00"
 
 
@@ -59,6 +62,11 @@ class Content:
     jws: str
     blob_keys: Mapping[Digest, bytes]
 
+    @property
+    def message_sha256(self) -> Digest:
+        """The digest by which entries and cases know the message: of the compact JWS."""
+        return sha256(self.jws.encode("ascii"))
+
 
 def parse_envelope(raw: bytes) -> Envelope:
     """Return the envelope *raw*. Raises Malformed."""
@@ -76,7 +84,13 @@ def parse_envelope(raw: bytes) -> Envelope:
 
 
 def build_envelope(header: Header, plaintext: bytes, sealing_public: bytes) -> Envelope:
-    """Seal *plaintext* (of `encode_content`) to *sealing_public*, whose kid is `header.key`."""
+    """Seal *plaintext* (of `encode_content`) to *sealing_public*, whose kid is `header.key`.
+
+    Raises:
+        Malformed: the kid is another key's, or it is more than an envelope holds.
+    """
+    if kid(ALGORITHM, sealing_public) != header.key:
+        raise Malformed("the header names another sealing key")
     header_bytes = _compact(
         {
             "v": 1,
@@ -89,6 +103,8 @@ def build_envelope(header: Header, plaintext: bytes, sealing_public: bytes) -> E
     )
     sealed = seal(sealing_public, plaintext, _INFO + header_bytes)
     raw = _compact({"header": b64url(header_bytes), "sealed": b64url(sealed)})
+    if len(raw) > MAX_BYTES:
+        raise Malformed(f"an envelope larger than {MAX_BYTES} bytes")
     return Envelope(header, header_bytes, sealed, raw, sha256(raw))
 
 
@@ -118,7 +134,10 @@ def parse_content(plaintext: bytes) -> Content:
     blob_keys = {
         parse_digest(digest): _parse_blob_key(key) for digest, key in as_object(found["blob_keys"]).items()
     }
-    return Content(as_text(found["message"]), blob_keys)
+    jws = as_text(found["message"])
+    if not _COMPACT_JWS.fullmatch(jws):
+        raise Malformed("the message is not a compact JWS")
+    return Content(jws, blob_keys)
 
 
 def _parse_blob_key(text: object) -> bytes:

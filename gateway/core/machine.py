@@ -95,9 +95,7 @@ class Machine:
     def members_of(self, kind: str, body: Mapping[str, Any]) -> dict[str, Scalar]:
         """Return those members of *body* on which a move of *kind* depends."""
         return {
-            name: body[name]
-            for name in self.deciding.get(kind, ())
-            if isinstance(body.get(name), str | int)
+            name: body[name] for name in self.deciding.get(kind, ()) if isinstance(body.get(name), str | int)
         }
 
     def step(

@@ -12,7 +12,7 @@ from gateway.core.entry import TRAVELLING, Entry, parse_entry
 from gateway.core.errors import Malformed, Untrusted, WrongSubject
 from gateway.core.ids import AuthorityId, Digest, MessageId
 from gateway.core.merkle import HASH_BYTES, leaf_hash, verify_inclusion
-from gateway.core.note import Checkpoint, LogIdentity, parse_head, parse_note, verify_checkpoint
+from gateway.core.note import Checkpoint, LogIdentity, verify_checkpoint
 from gateway.core.strict import INTEGER_LIMIT, as_text, b64, from_b64, members, parse_json, sha256
 
 MAX_RECEIPT_BYTES = 512 * 1024
@@ -46,10 +46,11 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """A tlog-proof in its parts; the checkpoint is unverified text."""
+    """A tlog-proof in its parts; `checkpoint` is text in which only the origin was looked at."""
 
     index: int
     hashes: tuple[bytes, ...]
+    origin: str
     checkpoint: str
 
 
@@ -95,7 +96,7 @@ def encode_proof(index: int, hashes: Iterable[bytes], checkpoint: str) -> str:
 
 
 def parse_proof(text: str) -> Proof:
-    """Return the parts of a tlog-proof, the checkpoint checked for its form.
+    """Return the parts of a tlog-proof; the checkpoint is for `verify_checkpoint` to judge.
 
     Raises:
         Malformed: not in form, or with an `extra` line.
@@ -106,8 +107,8 @@ def parse_proof(text: str) -> Proof:
     index = _INDEX.fullmatch(line)
     if not blank or magic != _MAGIC or index is None or int(index[1]) >= INTEGER_LIMIT:
         raise Malformed("a proof begins with its version and index, and a blank line ends it")
-    parse_head(parse_note(checkpoint).text)
-    return Proof(int(index[1]), parse_hashes(f"{lines}\n" if newline else ""), checkpoint)
+    hashes = parse_hashes(f"{lines}\n" if newline else "")
+    return Proof(int(index[1]), hashes, checkpoint.partition("\n")[0], checkpoint)
 
 
 def encode_hashes(hashes: Iterable[bytes]) -> str:
@@ -144,7 +145,9 @@ def verify_receipt(receipt: Receipt, sent: SentEnvelope, logs: Mapping[str, LogI
         raise WrongSubject("the receipt speaks of no envelope that was posted")
     proof = parse_proof(receipt.proof)
     entry = parse_entry(receipt.entry)
-    checkpoint = verify_checkpoint(proof.checkpoint, _log_of(proof, logs))
+    if proof.origin not in logs:
+        raise Untrusted("the log is of no card of the recipient")
+    checkpoint = verify_checkpoint(proof.checkpoint, logs[proof.origin])
     verify_inclusion(leaf_hash(receipt.entry), proof.index, checkpoint.size, proof.hashes, checkpoint.root)
     _check_subject(entry, sent)
     return Statement(
@@ -162,13 +165,6 @@ def _envelope_digest(entry: bytes) -> Digest:
     """Return the digest of which *entry* speaks; in canonical form it stands there literally."""
     _, _, rest = entry.partition(_SUBJECT)
     return Digest(rest[:_DIGEST_CHARS].decode("ascii", "replace"))
-
-
-def _log_of(proof: Proof, logs: Mapping[str, LogIdentity]) -> LogIdentity:
-    origin, _, _ = parse_head(parse_note(proof.checkpoint).text)
-    if origin not in logs:
-        raise Untrusted("the log is of no card of the recipient")
-    return logs[origin]
 
 
 def _check_subject(entry: Entry, sent: SentEnvelope) -> None:

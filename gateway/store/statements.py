@@ -40,7 +40,9 @@ class Lookup:
         keys = sa.bindparam("keys", expanding=True)
         if len(self.columns) == 1:
             return sa.select(*self.selected).where(self.columns[0].in_(keys)).params(keys=sample * count)
-        return sa.select(*self.selected).where(sa.tuple_(*self.columns).in_(keys)).params(keys=[sample] * count)
+        return (
+            sa.select(*self.selected).where(sa.tuple_(*self.columns).in_(keys)).params(keys=[sample] * count)
+        )
 
 
 @dataclass(frozen=True, slots=True)

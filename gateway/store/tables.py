@@ -57,22 +57,22 @@ def equals(column: sa.ColumnElement[Any], word: str) -> sa.ColumnElement[bool]:
 
 @dataclass(frozen=True, slots=True)
 class Kind(Generic[AnyRow]):
-    """How one kind of row is kept: its table, and the fields that are its key."""
+    """How one kind of row is kept: its table, and the fields that are its key.
+
+    `key_of` returns the key of a row.
+    """
 
     row: type[AnyRow]
     table: sa.Table
     key: tuple[str, ...]
     names: tuple[str, ...]
+    key_of: Callable[[AnyRow], Key]
     _values: Callable[[AnyRow], tuple[Any, ...]]
     _enums: tuple[tuple[int, type[StrEnum]], ...]
 
     def values(self, row: AnyRow) -> dict[str, Any]:
         """Return the fields of *row* by name."""
         return dict(zip(self.names, self._values(row), strict=True))
-
-    def key_of(self, row: AnyRow) -> Key:
-        """Return the key of *row*."""
-        return tuple(getattr(row, name) for name in self.key)
 
     def build(self, columns: tuple[Any, ...]) -> AnyRow:
         """Return the row whose *columns* came in the order of its fields."""
@@ -116,7 +116,12 @@ def _kind(
         for position, field in enumerate(names)
         if isinstance(hints[field], type) and issubclass(hints[field], StrEnum)
     )
-    return Kind(row, table, key, names, attrgetter(*names), enums)
+    return Kind(row, table, key, names, _getter(key), _getter(names), enums)
+
+
+def _getter(names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
+    found = attrgetter(*names)
+    return found if len(names) > 1 else lambda row: (found(row),)
 
 
 _KINDS: tuple[Kind[Any], ...] = (
@@ -129,7 +134,9 @@ _KINDS: tuple[Kind[Any], ...] = (
         ordered=("id", "peer", "direction"),
         small=False,
     ),
-    _kind(ContentRow, "contents", "direction", "peer", "id", ordered=("id", "peer", "direction"), small=False),
+    _kind(
+        ContentRow, "contents", "direction", "peer", "id", ordered=("id", "peer", "direction"), small=False
+    ),
     _kind(EnvelopeRow, "envelopes", "message_id", "sha256", small=False),
     _kind(AnswerRow, "answers", "peer", "id"),
     _kind(ConflictRow, "conflicts", "peer", "id", "envelope_sha256"),
@@ -219,7 +226,9 @@ def _where(name: str, condition: sa.ColumnElement[bool], *columns: sa.Column[Any
 sa.Index(None, messages.c.entry)
 sa.Index(None, messages.c.case, messages.c.entry)
 _where("ix_messages_queued", equals(messages.c.state, "queued"), messages.c.peer, messages.c.entry)
-_where("ix_messages_undetermined", equals(messages.c.state, "undetermined"), messages.c.peer, messages.c.next_ms)
+_where(
+    "ix_messages_undetermined", equals(messages.c.state, "undetermined"), messages.c.peer, messages.c.next_ms
+)
 _where("ix_notices_queued", equals(notices.c.state, "queued"), notices.c.peer, notices.c.entry)
 _where("ix_blobs_unclaimed", blobs.c.claimed_by.is_(None), blobs.c.peer, blobs.c.received_ms)
 _where("ix_uploads_unclaimed", uploads.c.claimed_by.is_(None), uploads.c.stored_ms)

@@ -28,7 +28,6 @@ class Context:
         adopt: puts a keyring in use whose successor card is recorded: new handshakes use it.
         dial: a client for one peer, to be closed by the caller.
         cards_wanted: told of a peer that signed with a key that its pinned card does not have.
-        peer_seen: told of each authenticated request of a peer: its backoff can end.
         checks: what `/readyz` shows: each check's name, and what is wrong or None.
     """
 
@@ -44,7 +43,6 @@ class Context:
     entropy: Entropy
     probe: Probe = field(default_factory=Unprobed)
     cards_wanted: Callable[[AuthorityId], None] = _nothing
-    peer_seen: Callable[[AuthorityId], None] = _nothing
     checks: Callable[[], Mapping[str, str | None]] = dict
 
 

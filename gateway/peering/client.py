@@ -1,0 +1,280 @@
+"""Calls to one peer over pinned mutual TLS (protocol §8): one kept-alive connection, no redirects.
+
+Only the endpoints of the pinned card are dialled, each in turn until one answers. Answers are
+read up to a bound and parsed strictly; what they prove is for the caller to verify.
+"""
+
+import json
+import ssl
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import aiohttp
+
+from gateway.core.card import MAX_BYTES as MAX_CARD_BYTES
+from gateway.core.card import Card
+from gateway.core.envelope import MEDIA_TYPE
+from gateway.core.errors import Malformed, Unavailable
+from gateway.core.ids import Digest, MessageId
+from gateway.core.proof import MAX_RECEIPT_BYTES, Receipt, parse_hashes, parse_receipt
+from gateway.core.strict import as_integer, as_list, as_object, as_text, members, parse_json, parse_object
+from gateway.peering.tls import client_context
+from keys.certificates import TlsKey
+
+BATCH_TYPE = "application/vnd.art18.envelopes+jsonl"
+BLOB_TYPE = "application/offset+octet-stream"
+MAX_BATCH = 64
+MAX_BATCH_BYTES = 8 * 1024 * 1024
+
+_MAX_ANSWER_BYTES = 16 * 1024 * 1024
+_MAX_NOTE_BYTES = 256 * 1024
+_TIMEOUT = aiohttp.ClientTimeout(total=60, sock_connect=10)
+_BLOB_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=300)
+_KEEPALIVE_S = 60
+_SIGNED = frozenset({200, 201, 409, 422})
+
+
+class PeerUnavailable(Unavailable):
+    """The peer could not be reached, or broke off; `code` says how, without any content."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(f"the peer cannot be reached: {code}")
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One answer: a receipt (not verified yet), or the code of an unsigned problem."""
+
+    status: int
+    receipt: Receipt | None = None
+    code: str | None = None
+    retry_after_s: int | None = None
+    members: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Raw:
+    status: int
+    body: bytes
+    headers: Mapping[str, str]
+
+
+class PeerClient:
+    """A client of the federation door of the peer with *card*; close it after use."""
+
+    def __init__(self, card: Card, tls: TlsKey) -> None:
+        context = client_context(tls, [one.der for one in card.tls])
+        connector = aiohttp.TCPConnector(ssl=context, limit=4, keepalive_timeout=_KEEPALIVE_S)
+        self._session = aiohttp.ClientSession(
+            connector=connector, timeout=_TIMEOUT, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
+        )
+        self._endpoints = card.endpoints
+        self._preferred = 0
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._session.close()
+
+    async def post_envelope(self, raw: bytes) -> Reply:
+        """Post one envelope; return the peer's answer. Raises PeerUnavailable."""
+        return _reply(await self._call("POST", "/v1/envelopes", raw, MEDIA_TYPE))
+
+    async def post_batch(self, envelopes: Sequence[bytes]) -> list[Reply]:
+        """Post up to 64 envelopes and 8 MiB; return one answer for each, in order.
+
+        An answer to the batch as a whole (429, say) is the answer to each. Raises PeerUnavailable.
+        """
+        raw = await self._call(
+            "POST", "/v1/envelopes/batch", b"".join(e + b"\n" for e in envelopes), BATCH_TYPE
+        )
+        if raw.status != HTTPStatus.OK:
+            return [_reply(raw)] * len(envelopes)
+        try:
+            replies = _batch(raw.body)
+        except Malformed:
+            raise PeerUnavailable("bad_answer") from None
+        if len(replies) != len(envelopes):
+            raise PeerUnavailable("bad_answer")
+        return replies
+
+    async def receipt(self, message: MessageId) -> Reply:
+        """Ask for the newest receipt of a message. Raises PeerUnavailable."""
+        return _reply(await self._call("GET", f"/v1/envelopes/{message}/receipt"))
+
+    async def close_message(self, message: MessageId, envelope: Digest) -> Reply:
+        """Ask for the outcome of an expired message, once for all. Raises PeerUnavailable."""
+        body = json.dumps({"envelope_sha256": envelope}).encode("ascii")
+        return _reply(await self._call("POST", f"/v1/envelopes/{message}/close", body))
+
+    async def post_receipt(self, receipt: Receipt) -> Reply:
+        """Bring a later receipt to the sender of a message. Raises PeerUnavailable."""
+        return _reply(await self._call("POST", "/v1/receipts", receipt.encode()))
+
+    async def put_blob(self, digest: Digest, size: int, path: Path) -> Reply:
+        """Bring the blob in the file *path*, unless the peer has it. Raises PeerUnavailable."""
+        here = f"/v1/blobs/{digest}"
+        known = await self._call("HEAD", here)
+        if known.status == HTTPStatus.OK and known.headers.get("Upload-Offset") == str(size):
+            return Reply(204)
+        headers = {"Upload-Offset": "0", "Upload-Length": str(size), "Content-Length": str(size)}
+        with path.open("rb") as file:
+            return _reply(await self._call("PATCH", here, file, BLOB_TYPE, headers=headers))
+
+    async def checkpoint(self) -> str:
+        """Return the newest checkpoint of the peer's log, as text. Raises PeerUnavailable."""
+        return _text(await self._call("GET", "/v1/log/checkpoint", limit=_MAX_NOTE_BYTES))
+
+    async def consistency(self, old: int, new: int) -> tuple[bytes, ...]:
+        """Return the peer's proof that its log of size *old* is the beginning of that of *new*."""
+        text = _text(await self._call("GET", f"/v1/log/consistency?from={old}&to={new}"))
+        try:
+            return parse_hashes(text)
+        except Malformed:
+            raise PeerUnavailable("bad_answer") from None
+
+    async def card(self, sequence: int | None = None) -> bytes | None:
+        """Return the peer's newest card, or that with *sequence*; None if there is none."""
+        path = "/v1/card" if sequence is None else f"/v1/cards/{sequence}"
+        raw = await self._call("GET", path, limit=MAX_CARD_BYTES)
+        return raw.body if raw.status == HTTPStatus.OK else None
+
+    async def ping(self) -> Mapping[str, object]:
+        """Return what the peer says of itself: authority, time, version."""
+        raw = await self._call("GET", "/v1/ping")
+        if raw.status != HTTPStatus.OK:
+            raise PeerUnavailable(_reply(raw).code or "bad_answer")
+        try:
+            return parse_object(raw.body)
+        except Malformed:
+            raise PeerUnavailable("bad_answer") from None
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        media_type: str = "application/json",
+        *,
+        headers: Mapping[str, str] | None = None,
+        limit: int = _MAX_ANSWER_BYTES,
+    ) -> _Raw:
+        """Ask the endpoints in turn, that which answered last first."""
+        count = len(self._endpoints)
+        for turn in range(count):
+            number = (self._preferred + turn) % count
+            try:
+                answer = await self._ask(
+                    number, method, path, body=body, media_type=media_type, headers=headers or {}, limit=limit
+                )
+            except PeerUnavailable:
+                if turn + 1 == count or hasattr(body, "read"):
+                    raise
+            else:
+                self._preferred = number
+                return answer
+        raise PeerUnavailable("unreachable")
+
+    async def _ask(
+        self,
+        number: int,
+        method: str,
+        path: str,
+        *,
+        body: object,
+        media_type: str,
+        headers: Mapping[str, str],
+        limit: int,
+    ) -> _Raw:
+        sent = {"Content-Type": media_type, **headers} if body is not None else {}
+        try:
+            async with self._session.request(
+                method,
+                self._endpoints[number] + path,
+                data=body,
+                headers=sent,
+                allow_redirects=False,
+                timeout=_BLOB_TIMEOUT if media_type == BLOB_TYPE else _TIMEOUT,
+            ) as answer:
+                return _Raw(answer.status, await _read(answer, limit), answer.headers)
+        except TimeoutError:
+            raise PeerUnavailable("timeout") from None
+        except ssl.SSLError:
+            raise PeerUnavailable("tls") from None
+        except aiohttp.ClientSSLError:
+            raise PeerUnavailable("tls") from None
+        except (aiohttp.ClientError, OSError):
+            raise PeerUnavailable("unreachable") from None
+
+
+async def _read(answer: aiohttp.ClientResponse, limit: int) -> bytes:
+    body = bytearray()
+    async for chunk in answer.content.iter_any():
+        body += chunk
+        if len(body) > limit:
+            raise PeerUnavailable("too_large_answer")
+    return bytes(body)
+
+
+def _reply(raw: _Raw) -> Reply:
+    """Return what *raw* says; a signed status without a receipt is no answer."""
+    if raw.status == HTTPStatus.NO_CONTENT:
+        return Reply(204)
+    try:
+        if raw.status in _SIGNED and raw.headers.get("Content-Type", "").startswith("application/json"):
+            return Reply(raw.status, receipt=parse_receipt(raw.body))
+        problem = parse_object(raw.body, max_bytes=MAX_RECEIPT_BYTES)
+        return _problem(raw.status, problem, raw.headers.get("Retry-After"))
+    except Malformed:
+        return Reply(raw.status, code="bad_answer", retry_after_s=_seconds(raw.headers.get("Retry-After")))
+
+
+def _problem(status: int, problem: Mapping[str, object], retry_after: str | None) -> Reply:
+    code = problem.get("code")
+    known = code if isinstance(code, str) and code.isascii() and code.isidentifier() else "bad_answer"
+    return Reply(status, code=known[:64], retry_after_s=_seconds(retry_after), members=problem)
+
+
+def _seconds(text: str | None) -> int | None:
+    """Return a Retry-After in seconds, at most a day; the date form is not used between nodes."""
+    return min(int(text), 86_400) if text is not None and text.isascii() and text.isdigit() else None
+
+
+def _batch(body: bytes) -> list[Reply]:
+    found = members(parse_json(body), required=("checkpoints", "answers"))
+    checkpoints = [as_text(item) for item in as_list(found["checkpoints"])]
+    return [_batch_answer(as_object(item), checkpoints) for item in as_list(found["answers"])]
+
+
+def _batch_answer(answer: dict[str, object], checkpoints: Sequence[str]) -> Reply:
+    status = as_integer(answer.get("status"))
+    if "problem" in answer:
+        problem = as_object(answer["problem"])
+        after = problem.get("retry_after")
+        return _problem(status, problem, str(after) if isinstance(after, int) else None)
+    number = as_integer(answer.get("checkpoint"))
+    if not 0 <= number < len(checkpoints):
+        raise Malformed("a checkpoint that the batch does not have")
+    entry, proof = as_text(answer.get("entry")).encode(), as_text(answer.get("proof"))
+    return Reply(status, receipt=Receipt(entry, proof + checkpoints[number]))
+
+
+def _text(raw: _Raw) -> str:
+    if raw.status != HTTPStatus.OK:
+        raise PeerUnavailable(_reply(raw).code or "bad_answer")
+    try:
+        return raw.body.decode()
+    except UnicodeDecodeError:
+        raise PeerUnavailable("bad_answer") from None

@@ -1,0 +1,180 @@
+"""The one task that writes: it gathers changes and commits them together.
+
+It commits at once when it is idle; while a commit runs, the next batch gathers. A change
+that is stale fails alone, and so does one with a row that the database refuses, which is
+found by halving the batch. When a COMMIT fails, or the log in the database is not what this
+process released, it is broken: nothing is written or signed until the process starts anew.
+"""
+
+import asyncio
+import secrets
+
+import structlog
+
+from gateway.core.entry import SALT_BYTES
+from gateway.core.errors import GatewayFault, Unavailable
+from gateway.core.note import Checkpoint
+from gateway.ports import Change, Entropy, Recorded
+from gateway.store.batch import Outcome, Pen, Waiting, Written, write_batch
+from gateway.store.database import CommitUnknown, Database, Transaction
+from gateway.store.ledger import Head, LogStopped
+from gateway.store.outbox import OutboxSignal
+
+BATCH_CHANGES = 256
+"""The most changes of one transaction."""
+SIGN_AFTER_S = 0.5
+"""A head that nothing leaves with is signed after this, well within the second of protocol §1."""
+
+_SIGN = Change(name="checkpoint")
+
+log = structlog.get_logger(__name__)
+
+
+class Committer:
+    """Writes changes in batches, in the order in which they came.
+
+    Args:
+        database: where to.
+        pen: what it takes to write the log.
+        entropy: the ids of entries.
+        outbox: told of each commit after which something may be due.
+        head: the log as it stood when the database was opened.
+        sign_after_s: how long a head may stay unsigned.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        pen: Pen,
+        *,
+        entropy: Entropy,
+        outbox: OutboxSignal,
+        head: Head,
+        sign_after_s: float = SIGN_AFTER_S,
+    ) -> None:
+        self._database = database
+        self._pen = pen
+        self._entropy = entropy
+        self._outbox = outbox
+        self._head = head
+        self._sign_after_s = sign_after_s
+        self._trusted = True
+        self._pending: list[Waiting] = []
+        self._wake = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+        self._closing = False
+        self.broken: str | None = None
+        self._task = asyncio.create_task(self._run(), name="committer")
+        self._sign_in_time()
+
+    async def record(self, change: Change) -> Recorded:
+        """Return once *change* is durable; see `ports.Store.record`."""
+        outcome = await self._wait_for(
+            Waiting(
+                change=change,
+                entry_ids=tuple(self._entropy.uuid4() for _ in change.entries),
+                salt=b"" if change.detail is None else secrets.token_bytes(SALT_BYTES),
+                waiter=asyncio.get_running_loop().create_future(),
+            )
+        )
+        assert isinstance(outcome, Recorded)  # noqa: S101 - only a Waiting that signs has another outcome
+        return outcome
+
+    async def checkpoint(self) -> Checkpoint:
+        """Return a checkpoint of the log as it stands, signed now unless one is there."""
+        waiter = asyncio.get_running_loop().create_future()
+        outcome = await self._wait_for(Waiting(change=_SIGN, signs=True, waiter=waiter))
+        assert isinstance(outcome, Checkpoint)  # noqa: S101 - that is the outcome of a Waiting that signs
+        return outcome
+
+    async def close(self) -> None:
+        """Write what was handed in, sign the head, and end."""
+        self._closing = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._sign_now()
+        self._wake.set()
+        await self._task
+
+    async def _wait_for(self, waiting: Waiting) -> Recorded | Checkpoint:
+        if self.broken is not None or self._closing:
+            raise Unavailable(self.broken or "this node is stopping")
+        self._pending.append(waiting)
+        self._wake.set()
+        assert waiting.waiter is not None  # noqa: S101 - both callers give one
+        return await waiting.waiter  # cancelling drops the waiter, not the rows
+
+    async def _run(self) -> None:
+        while self._pending or not self._closing:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._pending:
+                batch = self._pending[:BATCH_CHANGES]
+                del self._pending[:BATCH_CHANGES]
+                await self._settle(batch)
+                self._sign_in_time()
+
+    async def _settle(self, batch: list[Waiting]) -> None:
+        """Commit *batch*, or find out which of it can be committed."""
+        if self.broken is not None:
+            self._fail(batch, Unavailable(self.broken))
+            return
+        try:
+            written = await self._database.transact(lambda transaction: self._write(transaction, batch))
+        except (CommitUnknown, LogStopped) as fault:
+            self._break(str(fault))
+            self._fail(batch, Unavailable(str(fault)))
+        except Unavailable as fault:
+            self._trusted = False
+            self._fail(batch, fault)
+        except Exception as fault:  # noqa: BLE001 - whatever it is, it goes to the one caller whose row it is
+            self._trusted = False
+            if len(batch) == 1:
+                self._fail(batch, fault)
+            else:
+                half = len(batch) // 2
+                await self._settle(batch[:half])
+                await self._settle(batch[half:])
+        else:
+            self._release(batch, written)
+
+    async def _write(self, transaction: Transaction, batch: list[Waiting]) -> Written:
+        return await write_batch(transaction, self._pen, batch, self._head, trusted=self._trusted)
+
+    def _release(self, batch: list[Waiting], written: Written) -> None:
+        """Take over the new head and answer the callers."""
+        self._head, self._trusted = written.head, True
+        for waiting, outcome in zip(batch, written.outcomes, strict=True):
+            if not isinstance(outcome, GatewayFault):
+                self._pen.probe.reached(f"{waiting.change.name}.after_commit")
+            _resolve(waiting, outcome)
+        if written.outbox:
+            self._outbox.notify()
+
+    def _fail(self, batch: list[Waiting], fault: Exception) -> None:
+        for waiting in batch:
+            _resolve(waiting, fault if len(batch) == 1 else Unavailable(str(fault)))
+
+    def _break(self, why: str) -> None:
+        self.broken = why
+        log.critical("committer_stopped", reason=why)
+
+    def _sign_in_time(self) -> None:
+        if self._head.unsigned and self.broken is None and self._timer is None and not self._closing:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(self._sign_after_s, self._sign_now)
+
+    def _sign_now(self) -> None:
+        self._timer = None
+        if self._head.unsigned and self.broken is None:
+            self._pending.append(Waiting(change=_SIGN, signs=True))
+            self._wake.set()
+
+
+def _resolve(waiting: Waiting, outcome: Outcome | Exception) -> None:
+    if waiting.waiter is None or waiting.waiter.done():
+        return
+    if isinstance(outcome, Exception):
+        waiting.waiter.set_exception(outcome)
+    else:
+        waiting.waiter.set_result(outcome)

@@ -1,0 +1,277 @@
+"""The federation door: what peers may ask of this node (protocol §8).
+
+Who asks is the pinned certificate of the connection and nothing else. Handlers get the peer from
+the middleware; whatever they look up is scoped by it.
+"""
+
+import contextlib
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+
+from aiohttp import web
+
+import gateway
+from gateway.core.entry import LATER, TRAVELLING, Entry, parse_entry
+from gateway.core.envelope import MAX_BYTES, MEDIA_TYPE
+from gateway.core.errors import GatewayFault, Malformed, NotProved, PeerFault, Stale
+from gateway.core.ids import AuthorityId, parse_digest, parse_message_id
+from gateway.core.proof import MAX_RECEIPT_BYTES, encode_hashes, parse_receipt
+from gateway.core.strict import members, parse_json, time_text
+from gateway.peering.client import BATCH_TYPE, MAX_BATCH, MAX_BATCH_BYTES
+from gateway.peering.directory import PinnedPeer
+from gateway.peering.settlement import Settlement
+from gateway.ports import AlarmRow, CardRow, Change, Direction, EntryFilter, MessageRow, PeerRow
+from gateway.web.blobs import blob_routes
+from gateway.web.context import CONTEXT, Context
+from gateway.web.limits import PeerLimits, check_media_type, read_body
+from gateway.web.problems import problem_of, problem_response
+from gateway.web.reception import Answer, Reception
+
+PEER = web.RequestKey("peer", PinnedPeer)
+
+_RECEPTION: web.AppKey[Reception] = web.AppKey("reception", Reception)
+_LIMITS: web.AppKey[PeerLimits] = web.AppKey("limits", PeerLimits)
+_SEEN: web.AppKey["_Seen"] = web.AppKey("seen")
+_SEEN_MS = 1000
+_MAX_CLOSE_BYTES = 1024
+_ENTRIES = 200
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def federation_app(context: Context) -> web.Application:
+    """Return the application of the federation door."""
+    limits = context.settings.limits
+    app = web.Application(middlewares=[_peers_only], client_max_size=MAX_BATCH_BYTES)
+    app[CONTEXT] = context
+    app[_RECEPTION] = Reception(context)
+    app[_SEEN] = _Seen(context)
+    app[_LIMITS] = PeerLimits(at_once=limits.peer_requests_at_once, per_s=limits.peer_requests_per_s)
+    app.add_routes(
+        [
+            web.post("/v1/envelopes", _post_envelope),
+            web.post("/v1/envelopes/batch", _post_batch),
+            web.get("/v1/envelopes/{id}/receipt", _get_receipt, allow_head=False),
+            web.post("/v1/envelopes/{id}/close", _close),
+            web.post("/v1/receipts", _post_receipt),
+            web.get("/v1/log/checkpoint", _checkpoint, allow_head=False),
+            web.get("/v1/log/consistency", _consistency, allow_head=False),
+            web.get("/v1/card", _card, allow_head=False),
+            web.get("/v1/cards/{sequence}", _card_by_sequence, allow_head=False),
+            web.get("/v1/ping", _ping, allow_head=False),
+            *blob_routes(PEER),
+        ]
+    )
+    return app
+
+
+@web.middleware
+async def _peers_only(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Serve active peers within their limits; turn every fault into a problem."""
+    try:
+        peer = _identify(request)
+        request[PEER] = peer
+        async with request.app[_LIMITS].admit(peer.row.authority):
+            await request.app[_SEEN].note(peer.row.authority)
+            return await handler(request)
+    except web.HTTPException as fault:
+        return problem_response(fault)
+    except Exception as fault:  # noqa: BLE001 - problem_response logs it and gives an incident id
+        return problem_response(fault)
+
+
+def _identify(request: web.Request) -> PinnedPeer:
+    """Return the peer whose pinned certificate the connection shows (protocol §4).
+
+    Raises:
+        PeerFault: 403 `wrong_sender` for one that is pinned no more, `suspended`.
+    """
+    connection = request.get_extra_info("ssl_object")
+    certificate = connection and connection.getpeercert(binary_form=True)
+    peer = certificate and request.app[CONTEXT].directory.by_certificate(certificate)
+    if not peer:
+        raise PeerFault(403, "wrong_sender")
+    if not peer.active:
+        raise PeerFault(403, "suspended")
+    found: PinnedPeer = peer
+    return found
+
+
+class _Seen:
+    """An authenticated request shows that a peer can be reached: our backoff towards it ends."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._looked_ms: dict[AuthorityId, int] = {}
+
+    async def note(self, peer: AuthorityId) -> None:
+        """End the backoff towards *peer*, if there is one; looked up at most once a second."""
+        now_ms = self._context.clock.now_ms()
+        if now_ms - self._looked_ms.get(peer, 0) < _SEEN_MS:
+            return
+        self._looked_ms[peer] = now_ms
+        row = await self._context.store.get(PeerRow, peer)
+        if row is not None and row.attempt:
+            moved = replace(row, attempt=0, next_ms=0, problem=None)
+            with contextlib.suppress(Stale):
+                await self._context.store.record(Change(name="route", puts=(moved,)))
+
+
+async def _post_envelope(request: web.Request) -> web.Response:
+    check_media_type(request, MEDIA_TYPE)
+    raw = await read_body(request, MAX_BYTES)
+    (answer,) = await request.app[_RECEPTION].receive(request[PEER], [raw])
+    if isinstance(answer, GatewayFault):
+        raise answer
+    return _signed(answer)
+
+
+async def _post_batch(request: web.Request) -> web.Response:
+    check_media_type(request, BATCH_TYPE)
+    raw = await read_body(request, MAX_BATCH_BYTES)
+    lines = raw.split(b"\n")
+    if lines.pop() or not 0 < len(lines) <= MAX_BATCH:
+        raise PeerFault(400, "malformed")
+    answers = await request.app[_RECEPTION].receive(request[PEER], lines)
+    return web.json_response(_batch(answers))
+
+
+def _batch(answers: Sequence[Answer | GatewayFault]) -> dict[str, object]:
+    """Return the answers of a batch, each checkpoint once."""
+    checkpoints: dict[str, int] = {}
+    items: list[dict[str, object]] = []
+    for answer in answers:
+        if isinstance(answer, GatewayFault):
+            problem = problem_of(answer)
+            document = problem.document()
+            if problem.retry_after_s is not None:
+                document["retry_after"] = problem.retry_after_s
+            items.append({"status": problem.status, "problem": document})
+        else:
+            proof, checkpoint = answer.receipt.split_proof()
+            number = checkpoints.setdefault(checkpoint, len(checkpoints))
+            entry = answer.receipt.entry.decode("ascii")
+            items.append({"status": answer.status, "entry": entry, "proof": proof, "checkpoint": number})
+    return {"checkpoints": list(checkpoints), "answers": items}
+
+
+async def _get_receipt(request: web.Request) -> web.Response:
+    """Give the newest statement about a message of this peer; write nothing."""
+    store = request.app[CONTEXT].store
+    where = EntryFilter(
+        peer=request[PEER].row.authority, message_id=parse_message_id(request.match_info["id"])
+    )
+    newest = None
+    for logged in await store.entries(where, limit=_ENTRIES):
+        if parse_entry(logged.leaf).event in TRAVELLING:
+            newest = logged
+    if newest is None:
+        raise PeerFault(404, "not_found")
+    return _receipt(200, (await store.receipt(newest.index)).encode())
+
+
+async def _close(request: web.Request) -> web.Response:
+    check_media_type(request, "application/json")
+    found = members(parse_json(await read_body(request, _MAX_CLOSE_BYTES)), required=("envelope_sha256",))
+    message = parse_message_id(request.match_info["id"])
+    digest = parse_digest(found["envelope_sha256"])
+    return _signed(await request.app[_RECEPTION].close(request[PEER], message, digest))
+
+
+async def _post_receipt(request: web.Request) -> web.Response:
+    """Take a later receipt about a message that we sent (protocol §9)."""
+    check_media_type(request, "application/json")
+    context, peer = request.app[CONTEXT], request[PEER]
+    receipt = parse_receipt(await read_body(request, MAX_RECEIPT_BYTES))
+    settlement = Settlement(
+        context.store,
+        context.directory.own.authority,
+        context.keyring().storage,
+        context.clock,
+        context.entropy,
+    )
+    try:
+        message = await _sent(context, peer, parse_entry(receipt.entry))
+        envelopes = await context.store.envelopes(message.id)
+        statement = settlement.verify(receipt, message, envelopes, peer.logs)
+    except (NotProved, Malformed):
+        await _alarm(context, peer)
+        raise PeerFault(422, "not_proved") from None
+    await settlement.prove(message, statement, receipt)
+    return web.Response(status=204)
+
+
+async def _sent(context: Context, peer: PinnedPeer, entry: Entry) -> MessageRow:
+    """Return our message that a later *entry* of the peer speaks of."""
+    if entry.event not in LATER or entry.message_id is None:
+        raise NotProved("not a later statement about a message")
+    message = await context.store.get(MessageRow, Direction.OUT, peer.row.authority, entry.message_id)
+    if message is None:
+        raise NotProved("a statement about a message that was not sent")
+    return message
+
+
+async def _alarm(context: Context, peer: PinnedPeer) -> None:
+    """Tell an operator that *peer* sent a receipt that does not hold (protocol §9)."""
+    code, subject = "receipt_not_proved", peer.row.authority
+    if await context.store.get(AlarmRow, code, subject) is None:
+        row = AlarmRow(
+            code=code, subject=subject, version=0, raised_ms=context.clock.now_ms(), detail="later receipt"
+        )
+        try:
+            await context.store.record(Change(name="alarm", puts=(row,)))
+        except Stale:
+            return  # raised by another request meanwhile
+
+
+async def _checkpoint(request: web.Request) -> web.Response:
+    checkpoint = await request.app[CONTEXT].store.checkpoint()
+    return web.Response(text=checkpoint.text)
+
+
+async def _consistency(request: web.Request) -> web.Response:
+    old, new = (_number(request.query.get(name)) for name in ("from", "to"))
+    return web.Response(text=encode_hashes(await request.app[CONTEXT].store.consistency(old, new)))
+
+
+async def _card(request: web.Request) -> web.Response:
+    return _card_response(request.app[CONTEXT].directory.own.raw)
+
+
+async def _card_by_sequence(request: web.Request) -> web.Response:
+    context = request.app[CONTEXT]
+    sequence, own = _number(request.match_info["sequence"]), context.directory.own
+    for row in await context.store.all(CardRow):
+        if row.authority == own.authority and row.sequence == sequence:
+            return _card_response(row.body)
+    raise PeerFault(404, "not_found")
+
+
+async def _ping(request: web.Request) -> web.Response:
+    context = request.app[CONTEXT]
+    return web.json_response(
+        {
+            "authority": context.directory.own.authority,
+            "time": time_text(context.clock.now_ms()),
+            "version": gateway.__version__,
+        }
+    )
+
+
+def _card_response(raw: bytes) -> web.Response:
+    return web.Response(body=raw, content_type="application/jose+json")
+
+
+def _signed(answer: Answer) -> web.Response:
+    return _receipt(answer.status, answer.receipt.encode())
+
+
+def _receipt(status: int, body: bytes) -> web.Response:
+    return web.Response(status=status, body=body, content_type="application/json")
+
+
+def _number(text: str | None) -> int:
+    """Return a count in a URL: digits in their shortest form."""
+    if text is None or not text.isascii() or not text.isdigit() or str(int(text[:16])) != text:
+        raise Malformed("a number is digits in their shortest form")
+    return int(text)
