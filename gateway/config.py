@@ -111,6 +111,9 @@ class Hook(_Table):
         Host, _says("The address to listen on. It speaks plain HTTP: keep it on this machine.")
     ] = "127.0.0.1"
     port: Annotated[Port, _says("The port to listen on; 0 takes a free one.")] = 8480
+    token_file: Annotated[
+        Path, _says("The token of art18: what it shows here. The node lets it in at its first start.")
+    ] = Path("cli.token")
 
 
 class Console(_Table):
@@ -162,20 +165,6 @@ class Audit(_Table):
 class Limits(_Table):
     """What one party may take of this machine."""
 
-    peer_requests_at_once: Annotated[
-        int, Field(ge=1, le=10_000), _says("Requests of one peer that run at the same time.")
-    ] = 32
-    peer_requests_per_s: Annotated[
-        int, Field(ge=1, le=100_000), _says("Requests of one peer in a second, on average.")
-    ] = 200
-    peer_unclaimed_bytes: Annotated[
-        int,
-        Field(ge=1 << 20),
-        _says("Bytes of attachments that a peer may leave before their message comes."),
-    ] = 10 << 30
-    free_disk_bytes: Annotated[int, Field(ge=0), _says("Bytes of the disk that attachments leave free.")] = (
-        1 << 30
-    )
     peer_requests_at_once: Annotated[
         int, Field(ge=1, le=10_000), _says("Requests of one peer that may run at the same time.")
     ] = 64
@@ -280,12 +269,13 @@ def _mistake(flaw: Mapping[str, object]) -> str:
 
 def _anchored(settings: Settings, folder: Path) -> Settings:
     """Return *settings* with every path made absolute from the *folder* of the file."""
-    store, keys = settings.store, settings.keys
+    store, keys, hook = settings.store, settings.keys, settings.hook
     url = store.url
     if url.startswith(_SQLITE):
         url = _SQLITE + str(folder / url.removeprefix(_SQLITE))
     return settings.model_copy(
         update={
+            "hook": hook.model_copy(update={"token_file": folder / hook.token_file}),
             "store": store.model_copy(update={"url": url, "blobs": folder / store.blobs}),
             "keys": keys.model_copy(
                 update={

@@ -18,6 +18,8 @@ from gateway.core.proof import Receipt
 
 THIS_ENTRY = -1
 """In a row's `entry`: the index that the change's first audit entry is about to get."""
+NEVER_PINNED = 0
+"""In a card's `pinned_ms`: it contradicts the pinned one."""
 
 
 class Direction(StrEnum):
@@ -48,7 +50,10 @@ class PeerRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CardRow:
-    """A card as it was signed, kept for ever. Key: authority, sequence, sha256."""
+    """A card as it was signed, kept for ever. Key: authority, sequence, sha256.
+
+    `pinned_ms` is NEVER_PINNED for a second card with one sequence: kept as the proof, not believed.
+    """
 
     authority: AuthorityId
     sequence: int
@@ -344,11 +349,10 @@ class EntryFilter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outgoing:
-    """A message to post now, the envelope to post, and those it was sealed in before (a 421)."""
+    """A message to post now, with the envelope to post."""
 
     message: MessageRow
     envelope: EnvelopeRow
-    earlier: tuple[EnvelopeRow, ...] = ()
 
 
 class Store(Protocol):
@@ -492,8 +496,12 @@ class Store(Protocol):
         """
         ...
 
-    async def outbox_changed(self, timeout_s: float) -> None:
-        """Return when something may have become due, or after *timeout_s*: a hint only."""
+    async def outbox_changed(self, timeout_s: float, seen: int | None = None) -> int:
+        """Return when something may have become due, or after *timeout_s*: a hint only.
+
+        It returns a count of changes; with *seen*, the count of an earlier call, at once when there
+        were more since.
+        """
         ...
 
 

@@ -5,8 +5,10 @@ Nothing here is fetched: every schema is a file of this package, found by its na
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
+from datetime import date, timedelta
 from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
@@ -14,6 +16,7 @@ from typing import Any
 
 import jsonschema_rs
 
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
 BASE = "https://schemas.article18.example/v1/"
 """What the `$id` of every schema begins with; a name, not an address."""
 MAX_ERRORS = 32
@@ -22,9 +25,7 @@ MAX_ERRORS = 32
 _FOLDER = files(__name__)
 _SHARED = ("defs", "message", "envelope", "entry", "card")
 KINDS: frozenset[str] = frozenset(
-    path.name.removesuffix(".json")
-    for path in (_FOLDER / "kinds").iterdir()
-    if path.name.endswith(".json")
+    path.name.removesuffix(".json") for path in (_FOLDER / "kinds").iterdir() if path.name.endswith(".json")
 )
 """Every kind of message that this version knows."""
 _CLOSED = "a member that is not known here"
@@ -68,15 +69,21 @@ def schema_names() -> tuple[str, ...]:
 def validator(name: str) -> jsonschema_rs.Draft202012Validator:
     """Return the validator of the schema *name*, compiled once.
 
-    The pattern engine runs in linear time, and formats are checked: an unknown one is an error
-    when the schema is compiled.
+    *name* may go on to a part of the file, as in `kinds/closure#/$defs/body`. The pattern engine
+    runs in linear time, and formats are checked: an unknown one is an error when the schema is
+    compiled.
     """
-    return _compile(load(name))
+    file, part, fragment = name.partition("#")
+    if part:
+        return _compile({"$schema": DIALECT, "$ref": f"{BASE}{file}.json#{fragment}"})
+    return _compile(load(file))
 
 
 def condition(schema: Mapping[str, Any], base: str) -> jsonschema_rs.Draft202012Validator:
     """Return the validator of a schema that stands inside the file *base*, as an annotation."""
-    return _compile({"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}, f"{BASE}{base}.json")
+    return _compile(
+        {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}, f"{BASE}{base}.json"
+    )
 
 
 def errors(name: str, value: object) -> tuple[SchemaError, ...]:
@@ -84,7 +91,9 @@ def errors(name: str, value: object) -> tuple[SchemaError, ...]:
     checker = validator(name)
     if checker.is_valid(value):
         return ()
-    found = {SchemaError(pointer(error.instance_path), _detail(error)) for error in checker.iter_errors(value)}
+    found = {
+        SchemaError(pointer(error.instance_path), _detail(error)) for error in checker.iter_errors(value)
+    }
     return tuple(sorted(found, key=lambda error: (error.pointer, error.detail))[:MAX_ERRORS])
 
 
@@ -110,6 +119,45 @@ def resolve(reference: str, base: str) -> tuple[dict[str, Any], str]:
     for part in fragment.split("/")[1:]:
         found = found[part.replace("~1", "/").replace("~0", "~")]
     return found, name
+
+
+def sample(number: int) -> dict[str, Any]:
+    """Return a sample case, afresh; its `notes` explain the members."""
+    found: dict[str, Any] = json.loads(sample_file(f"case-{number}.json"))
+    return found
+
+
+def sample_file(name: str) -> bytes:
+    """Return the bytes of a file beside the sample cases: an attachment, say."""
+    return (_FOLDER / "samples" / name).read_bytes()
+
+
+def fill(
+    step: Mapping[str, Any],
+    *,
+    to: str,
+    today: date,
+    sent: Sequence[Mapping[str, str]],
+    attached: Sequence[Mapping[str, str | int]] = (),
+) -> dict[str, Any]:
+    """Return the draft of a *step* of a sample case with what only its player knows.
+
+    *sent* has, for each step before, `id`, `case`, `created` and `message_sha256` of the message
+    that it became; *attached*, for each attachment of this one, `sha256` and `size`.
+    """
+    draft: dict[str, Any] = {**deepcopy(step["draft"]), "to": to}
+    for place, source in step["fill"].items():
+        *path, last = (part for part in place.split("/")[1:])
+        holder: Any = draft
+        for part in path:
+            holder = holder[int(part) if isinstance(holder, list) else part]
+        if "days" in source:
+            holder[last] = (today + timedelta(days=source["days"])).isoformat()
+        elif "attachment" in source:
+            holder[last] = attached[source["attachment"]][source["member"]]
+        else:
+            holder[last] = sent[source["step"]][source["member"]]
+    return draft
 
 
 def _detail(error: jsonschema_rs.ValidationError) -> str:

@@ -5,15 +5,15 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from gateway.app.own_card import archived, read_card, write_card
 from gateway.app.system import SystemClock
 from gateway.cli.hook import Unreachable
 from gateway.cli.program import UsageFault
-from gateway.cli.renewal import FOR_EVER, ROLES, archived, renew, write_card
+from gateway.cli.renewal import FOR_EVER, ROLES, renew
 from gateway.cli.session import Session, with_session
 from gateway.cli.terminal import pairs
-from gateway.config import Settings
 from gateway.core.card import Card, build_card, fingerprint, parse_card
-from gateway.core.errors import GatewayFault, Malformed, Misconfigured
+from gateway.core.errors import Malformed
 from gateway.core.strict import time_text
 from keys.errors import VaultFault
 from keys.vault import read_passphrase, read_root, read_vault, write_vault
@@ -28,7 +28,7 @@ def card() -> None:
 @with_session
 def show(session: Session) -> None:
     """Show the card and the fingerprint that peers confirm over another channel."""
-    own = own_card(session.settings())
+    own = read_card(session.settings().keys.card)
     session.terminal.show(document(own), lambda console: card_text(console, own))
 
 
@@ -37,7 +37,7 @@ def show(session: Session) -> None:
 @with_session
 def export(session: Session, file: Path) -> None:
     """Write the card to FILE, to be sent to peers. It holds public keys only."""
-    own = own_card(session.settings())
+    own = read_card(session.settings().keys.card)
     try:
         write_card(file, own.raw)
     except OSError as error:
@@ -85,7 +85,7 @@ def renew_card(
     A running node takes it up at once, another at its next start; peers fetch it by themselves.
     """
     settings = session.settings()
-    own = own_card(settings)
+    own = read_card(settings.keys.card)
     root = read_root(root_file, read_passphrase(root_passphrase_file or root_file.with_suffix(".passphrase")))
     if root.public not in own.root:
         raise VaultFault(f"the key in {root_file} is not a root key of the card of {own.authority}")
@@ -109,17 +109,6 @@ def renew_card(
         f"{time_text(successor.expires_ms)}.\n{later} Peers fetch it within the hour.\n"
         "Put the root key away again.",
     )
-
-
-def own_card(settings: Settings) -> Card:
-    """Return the card in the data folder. Raises Misconfigured."""
-    path = settings.keys.card
-    try:
-        return parse_card(path.read_bytes())
-    except OSError as error:
-        raise Misconfigured(f"the card {path} cannot be read: {error.strerror}") from None
-    except GatewayFault as fault:
-        raise Misconfigured(f"the card {path} does not hold: {fault}") from None
 
 
 def document(own: Card) -> dict[str, object]:

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from gateway.cli.session import TOKEN_FILE
 from gateway.config import config_text
 from gateway.core.card import LIFETIME_MS, Card, Certificate, Plan, PublicKey, Window, build_card, parse_card
 from gateway.core.errors import Misuse
 from gateway.core.ids import AuthorityId
 from gateway.core.note import LogIdentity, WitnessIdentity
+from gateway.web.tokens import new_token
 from keys.signing import SigningKey
 from keys.vault import Keyring, read_passphrase, write_root, write_vault
 
@@ -60,7 +60,7 @@ def found(folder: Path, founding: Founding, now_ms: int) -> Card:
         if not founding.passphrase_file:
             write_private(folder / "passphrase", passphrase + b"\n")
         write_vault(folder / "vault", keyring, passphrase)
-        write_private(folder / TOKEN_FILE, f"art18_{_secret().decode()}\n".encode())
+        write_private(folder / "cli.token", f"{new_token()}\n".encode())
         (folder / "card.json").write_bytes(raw)
         (folder / "config.toml").write_text(_config(founding), encoding="utf-8")
     return parse_card(raw)

@@ -4,11 +4,8 @@ Keys that are replaced stay in the card, and in the key store, for the overlap o
 what is on its way under them still arrives. Those whose overlap is over leave the card.
 """
 
-import os
-import tempfile
 from collections.abc import Collection
 from dataclasses import replace
-from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -24,6 +21,7 @@ ROLES = ("signing", "sealing", "tls")
 FOR_EVER = ("log", "witness")
 """The roles whose keys belong to a name for ever."""
 
+_Entry = TypeVar("_Entry", bound=PublicKey | Certificate)
 
 
 def renew(
@@ -90,22 +88,3 @@ def _leaving(entries: tuple[_Entry, ...], now_ms: int) -> tuple[_Entry, ...]:
         replace(entry, window=Window(entry.window.from_ms, min(entry.window.until_ms, last)))
         for entry in entries
     )
-
-
-def archived(path: Path, sequence: int) -> Path:
-    """Return where the card with *sequence* is kept, once another is at *path*."""
-    return path.with_name(f"{path.stem}-{sequence}{path.suffix}")
-
-
-def write_card(path: Path, raw: bytes) -> None:
-    """Write *raw* to *path* so that it has all of it or is as it was, also after a crash."""
-    handle, name = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(raw)
-            file.flush()
-            os.fchmod(file.fileno(), 0o644)
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-    finally:
-        Path(name).unlink(missing_ok=True)

@@ -15,9 +15,6 @@ from gateway.cli.terminal import Terminal
 from gateway.config import Settings, load
 from gateway.core.errors import Misconfigured
 
-TOKEN_FILE = "cli.token"  # noqa: S105 - the name of the file
-"""The token of the command line, beside config.toml."""
-
 _P = ParamSpec("_P")
 
 
@@ -27,11 +24,6 @@ class Session:
 
     config: Path
     terminal: Terminal
-
-    @property
-    def folder(self) -> Path:
-        """The data folder: the one that the configuration lies in."""
-        return self.config.absolute().parent
 
     def settings(self) -> Settings:
         """Return the settings of the node. Raises Misconfigured."""
@@ -43,13 +35,13 @@ class Session:
         return load(self.config)
 
     def hook(self) -> Hook:
-        """Return the hook of the node, under the token beside the configuration.
+        """Return the hook of the node, under the token of the command line.
 
         Raises:
             Misconfigured: the settings are wrong, or the token cannot be read.
         """
         settings = self.settings()
-        path = self.folder / TOKEN_FILE
+        path = settings.hook.token_file
         try:
             token = path.read_text(encoding="ascii").strip()
         except (OSError, UnicodeDecodeError) as error:

@@ -144,7 +144,7 @@ def roles(plan: Plan) -> dict[bytes, str]:
 
 
 def _parse_plan(payload: bytes) -> Plan:
-    found = members(parse_json(payload, max_bytes=MAX_BYTES), required=_PAYLOAD)
+    found = members(parse_json(payload), required=_PAYLOAD)
     check_constants(found, v=1, type="card")
     log = members(found["log"], required=("origin", "vkeys"))
     witness = members(found["witness"], required=("name", "vkeys"))

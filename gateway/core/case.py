@@ -20,7 +20,7 @@ from gateway.core.errors import GatewayFault, Malformed
 from gateway.core.ids import AuthorityId, Digest, MessageId, parse_authority, parse_digest, parse_message_id
 from gateway.core.machine import MACHINE, Machine, Scalar, Standing
 from gateway.core.message import Message, SignedMessage
-from gateway.core.strict import as_integer, as_list, as_text, check_constants, members, parse_json
+from gateway.core.strict import as_integer, as_list, as_object, as_text, check_constants, members, parse_json
 
 _STEP_PARTS = 9
 
@@ -192,12 +192,14 @@ def check_received(history: History, step: Step, *, machine: Machine = MACHINE) 
         UnknownCaseHead: its `case_head` is not a message of the other side.
         NotAllowed: it is not legal.
     """
-    previous = step.previous and history.by_digest.get(step.previous)
-    if step.previous is not None and (previous is None or previous.by != step.by):
-        raise PredecessorMissing("the message before this one in the case is not here")
-    head = step.case_head and history.by_digest.get(step.case_head)
-    if step.case_head is not None and (head is None or head.by == step.by):
-        raise UnknownCaseHead("the case head is not a message of the other side")
+    if step.previous is not None:
+        previous = history.by_digest.get(step.previous)
+        if previous is None or previous.by != step.by:
+            raise PredecessorMissing("the message before this one in the case is not here")
+    if step.case_head is not None:
+        head = history.by_digest.get(step.case_head)
+        if head is None or head.by == step.by:
+            raise UnknownCaseHead("the case head is not a message of the other side")
     known = history.ancestors(step.links)
     _judge(_replay(known.values(), machine).standing, step.by, step.kind, step.when, machine)
 
@@ -276,15 +278,17 @@ def _replay(steps: Iterable[Step], machine: Machine) -> Outcome:
             followers.setdefault(link, []).append(step)
         if not links:
             _queue(ready, step)
-    standing, order, crossed = machine.initial, [], []
-    while (step := _take(ready, standing.first)) is not None:
-        order.append(step.sha256)
-        moved = machine.step(standing, step.by, step.kind, step.when)
+    standing = machine.initial
+    order: list[Digest] = []
+    crossed: set[Digest] = set()
+    while (taken := _take(ready, standing.first)) is not None:
+        order.append(taken.sha256)
+        moved = machine.step(standing, taken.by, taken.kind, taken.when)
         if moved is None:
-            crossed.append(step.sha256)
+            crossed.add(taken.sha256)
         else:
             standing = moved
-        for follower in followers.get(step.sha256, ()):
+        for follower in followers.get(taken.sha256, ()):
             waiting[follower.sha256] -= 1
             if not waiting[follower.sha256]:
                 _queue(ready, follower)
@@ -312,9 +316,11 @@ def _take(
 
 
 def _step(parts: list[object]) -> Step:
-    if len(parts) != _STEP_PARTS or not isinstance(parts[7], dict) or not isinstance(parts[8], bool):
+    if len(parts) != _STEP_PARTS:
         raise Malformed("not a step of a history")
     sha256, id_, by, kind, created_ms, previous, case_head, when, counts = parts
+    if not isinstance(counts, bool):
+        raise Malformed("a step counts or does not")
     return Step(
         sha256=parse_digest(sha256),
         id=parse_message_id(id_),
@@ -323,6 +329,12 @@ def _step(parts: list[object]) -> Step:
         created_ms=as_integer(created_ms),
         previous=None if previous is None else parse_digest(previous),
         case_head=None if case_head is None else parse_digest(case_head),
-        when=when,
+        when={name: _scalar(value) for name, value in as_object(when).items()},
         counts=counts,
     )
+
+
+def _scalar(value: object) -> Scalar:
+    if not isinstance(value, str | int):
+        raise Malformed("a member that decides a move is no list or object")
+    return value

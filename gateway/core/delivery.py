@@ -3,22 +3,15 @@
 The whole machine is `TABLE`, each row with the clause that it carries out: where it has no row, the
 event is an error of whoever brought it. Nothing is sent or stored here; the caller writes the new
 state and what the effects ask for in one transaction, and only then touches the network.
-
-Beside it stands the backoff of the way to a peer, which all its messages share.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum, StrEnum, auto
 
+from gateway.core.backoff import wait_ms
 from gateway.core.errors import Misuse
 from gateway.core.proof import Statement
-
-FIRST_BACKOFF_MS = 30_000
-LONGEST_BACKOFF_MS = 30 * 60_000
-
-_SHORTEST_BACKOFF_MS = 1_000
-_DOUBLINGS = 16
 
 
 class State(StrEnum):
@@ -328,15 +321,13 @@ def _timed(delivery: Delivery, timing: Timing, event: Event, now_ms: int, jitter
         case Timing.REST:
             return replace(delivery, attempt=0, next_ms=0, problem=None)
         case Timing.NOW:
-            # An operator's word begins the backoff anew; sealing again does not, or it could go on for ever.
-            attempt = delivery.attempt if isinstance(event, Resealed) else 0
-            return replace(delivery, attempt=attempt, next_ms=now_ms, problem=None)
+            return replace(delivery, next_ms=now_ms, problem=None)
         case Timing.LATER:
             code, after_s = (
                 (event.code, event.retry_after_s) if isinstance(event, Deferred | Silent) else (None, None)
             )
             attempt = delivery.attempt + 1
-            next_ms = now_ms + _wait_ms(attempt, jitter, after_s)
+            next_ms = now_ms + wait_ms(attempt, jitter, after_s)
             if now_ms < delivery.expires_ms:
                 next_ms = min(next_ms, delivery.expires_ms)
             return replace(delivery, attempt=attempt, next_ms=next_ms, problem=code)
@@ -347,40 +338,3 @@ def _explained(effect: Effect, event: Event) -> Effect:
     if effect == _REFUSAL and isinstance(event, Proved):
         return Log("receipt.recorded", "refused", event.statement.reason)
     return effect
-
-
-def backoff_ms(attempt: int, jitter: float) -> int:
-    """Return how long to wait after the *attempt*-th failure in a row (from 1).
-
-    30 s, doubling, at most 30 min, with full jitter (*jitter* in [0, 1)), and never under a second.
-    """
-    longest = min(LONGEST_BACKOFF_MS, FIRST_BACKOFF_MS << min(max(attempt, 1) - 1, _DOUBLINGS))
-    return max(_SHORTEST_BACKOFF_MS, int(longest * jitter))
-
-
-def _wait_ms(attempt: int, jitter: float, retry_after_s: int | None) -> int:
-    """Return the backoff, or as long as the peer asks for if that is longer, within the cap."""
-    return max(backoff_ms(attempt, jitter), min(1000 * (retry_after_s or 0), LONGEST_BACKOFF_MS))
-
-
-@dataclass(frozen=True, slots=True)
-class Way:
-    """The way to one peer: failures in a row, when to try again, and the code of the last one."""
-
-    attempt: int = 0
-    next_ms: int = 0
-    problem: str | None = None
-
-    def is_open(self, now_ms: int) -> bool:
-        """Return whether something may be posted now."""
-        return self.next_ms <= now_ms
-
-
-OPEN_WAY = Way()
-"""After any answer, the peer's next authenticated request, or an operator's retry (protocol §8)."""
-
-
-def obstructed(way: Way, code: str, now_ms: int, jitter: float, *, retry_after_s: int | None = None) -> Way:
-    """Return *way* after no connection, a 429 or a 503: these back off the peer (protocol §8)."""
-    attempt = way.attempt + 1
-    return Way(attempt, now_ms + _wait_ms(attempt, jitter, retry_after_s), code)

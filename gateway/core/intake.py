@@ -17,7 +17,7 @@ from gateway.core.case import (
     check_received,
     step_of,
 )
-from gateway.core.envelope import Content, Envelope, open_envelope, parse_envelope
+from gateway.core.envelope import MAX_BYTES, Content, Envelope, open_envelope, parse_envelope
 from gateway.core.errors import Malformed, PeerFault
 from gateway.core.ids import AuthorityId, Digest
 from gateway.core.message import Attachment, MessageFault, SignedMessage, check_schema, verify_message
@@ -31,7 +31,8 @@ REFUSALS_PER_HOUR = 60
 """Signed refusals for each peer; beyond that envelopes are not opened."""
 
 _SOON_S = 30
-_HOUR_S = 3600
+_LATER_S = 300
+_MS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ class Refused:
 class Answered:
     """What was answered to (peer, id) before: for which envelope, and which message if it opened."""
 
+    event: str
     envelope_sha256: Digest
     message_sha256: Digest | None
 
@@ -73,9 +75,11 @@ def parse(raw: bytes, *, peer: AuthorityId, me: AuthorityId, keys: Mapping[str, 
     """Return the envelope *raw* that *peer* posted to *me*.
 
     Raises:
-        PeerFault: 400 `malformed`, 403 `wrong_sender` or `wrong_recipient`, 421
-            `unknown_sealing_key`.
+        PeerFault: 413 `too_large`, 400 `malformed`, 403 `wrong_sender` or `wrong_recipient`,
+            421 `unknown_sealing_key`.
     """
+    if len(raw) > MAX_BYTES:
+        raise PeerFault(413, "too_large")
     try:
         envelope = parse_envelope(raw)
     except Malformed:
@@ -89,6 +93,14 @@ def parse(raw: bytes, *, peer: AuthorityId, me: AuthorityId, keys: Mapping[str, 
     return envelope
 
 
+def is_answered(envelope: Envelope, answered: Answered) -> bool:
+    """Say whether what was *answered* stands for *envelope* without opening it.
+
+    So it is for the same envelope, and for each one under an id that `close` has refused for ever.
+    """
+    return answered.event == "relay.unknown" or answered.envelope_sha256 == envelope.sha256
+
+
 def check_refusals(count: int) -> None:
     """Refuse to open more for a peer that was refused *count* times within the hour.
 
@@ -96,7 +108,7 @@ def check_refusals(count: int) -> None:
         PeerFault: 429 `too_many_refusals`.
     """
     if count >= REFUSALS_PER_HOUR:
-        raise PeerFault(429, "too_many_refusals", retry_after_s=_HOUR_S)
+        raise PeerFault(429, "too_many_refusals", retry_after_s=_LATER_S)
 
 
 def open_message(
@@ -129,7 +141,8 @@ def open_message(
 def compare(opened: Opened | Refused, answered: Answered | None) -> Refused | None:
     """Refuse another message than the one *answered* under the same (peer, id).
 
-    An answer that names no message (it was not opened, or `close` came first) refuses the id for ever.
+    None: the stored answer stands, or there is none. It stands as well where one of the two
+    envelopes does not open, so that nothing can be said of another message.
     """
     if answered is None:
         return None
@@ -147,15 +160,13 @@ def judge(opened: Opened, history: History, now_ms: int) -> Judged | Refused:
     """
     signed, message = opened.signed, opened.signed.message
     if message.created_ms > now_ms + MAX_AHEAD_MS:
-        raise PeerFault(425, "created_ahead", retry_after_s=_SOON_S)
+        raise PeerFault(425, "created_ahead", retry_after_s=_wait_s(message.created_ms, now_ms))
     if message.expires_ms <= now_ms:
         return Refused("expired", signed.sha256)
     try:
         check_schema(message)
     except MessageFault as fault:
         return Refused(fault.reason, signed.sha256)
-    if set(opened.content.blob_keys) != {attachment.blob_sha256 for attachment in message.attachments}:
-        return Refused("schema", signed.sha256)
     step = step_of(signed)
     try:
         check_received(history, step)
@@ -171,12 +182,17 @@ def judge(opened: Opened, history: History, now_ms: int) -> Judged | Refused:
 def check_blobs(judged: Judged, sizes: Mapping[Digest, int]) -> Refused | None:
     """Compare the blobs that lie here complete, by digest and *sizes*, with what was signed.
 
+    The keys that came with the message are those of its blobs and no others (protocol §6).
+
     Raises:
         PeerFault: 424 `blobs_missing`, which names them.
     """
     signed = judged.opened.signed
     attachments = signed.message.attachments
-    missing = sorted({one.blob_sha256 for one in attachments} - set(sizes))
+    named = {one.blob_sha256 for one in attachments}
+    if named != set(judged.opened.content.blob_keys):
+        return Refused("blob_mismatch", signed.sha256)
+    missing = sorted(named - set(sizes))
     if missing:
         raise PeerFault(424, "blobs_missing", members={"missing": missing})
     if any(sizes[one.blob_sha256] != one.blob_size for one in attachments):
@@ -191,3 +207,8 @@ def check_attachment(
     if (size, plain_sha256) == (attachment.size, attachment.sha256):
         return None
     return Refused("blob_mismatch", judged.opened.signed.sha256)
+
+
+def _wait_s(created_ms: int, now_ms: int) -> int:
+    """Return the seconds until *created_ms* is no longer too far ahead, at most five minutes."""
+    return min(_LATER_S, -(-(created_ms - MAX_AHEAD_MS - now_ms) // _MS))

@@ -46,6 +46,10 @@ class PeerUnavailable(Unavailable):
         self.code = code
 
 
+class _BrokeOff(PeerUnavailable):
+    """A connection that had served before ended instead of answering."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """One answer: a receipt (not verified yet), or the code of an unsigned problem."""
@@ -69,9 +73,13 @@ class PeerClient:
 
     def __init__(self, card: Card, tls: TlsKey) -> None:
         context = client_context(tls, [one.der for one in card.tls])
-        connector = aiohttp.TCPConnector(ssl=context, limit=4, keepalive_timeout=_KEEPALIVE_S)
+        connector = aiohttp.TCPConnector(ssl=context, limit=1, keepalive_timeout=_KEEPALIVE_S)
         self._session = aiohttp.ClientSession(
-            connector=connector, timeout=_TIMEOUT, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
+            connector=connector,
+            timeout=_TIMEOUT,
+            auto_decompress=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"Accept-Encoding": "identity"},
         )
         self._endpoints = card.endpoints
         self._preferred = 0
@@ -171,21 +179,29 @@ class PeerClient:
         headers: Mapping[str, str] | None = None,
         limit: int = _MAX_ANSWER_BYTES,
     ) -> _Raw:
-        """Ask the endpoints in turn, that which answered last first."""
+        """Ask the endpoints in turn, that which answered last first.
+
+        Where a connection breaks off it is asked once more: the peer may have ended what idled too
+        long, and every request of the protocol can be repeated. A file is read once.
+        """
         count = len(self._endpoints)
-        for turn in range(count):
-            number = (self._preferred + turn) % count
+        turns = [(self._preferred + turn) % count for turn in range(count)]
+        if hasattr(body, "read"):
+            turns = turns[:1]
+        fault = PeerUnavailable("unreachable")
+        for number in [*turns[:1], *turns]:
+            if number == turns[0] and type(fault) is PeerUnavailable and fault.tried:
+                continue
             try:
                 answer = await self._ask(
                     number, method, path, body=body, media_type=media_type, headers=headers or {}, limit=limit
                 )
-            except PeerUnavailable:
-                if turn + 1 == count or hasattr(body, "read"):
-                    raise
+            except PeerUnavailable as found:
+                fault = found
             else:
                 self._preferred = number
                 return answer
-        raise PeerUnavailable("unreachable")
+        raise fault
 
     async def _ask(
         self,

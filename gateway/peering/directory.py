@@ -1,8 +1,10 @@
 """The pinned cards, in memory: who a certificate belongs to, whose keys verify what.
 
-Read from the store, which alone decides; to be refreshed after every change of peers or cards.
+Read from the store, which alone decides; to be refreshed after every change of peers or cards, and
+every few seconds for what another process of this authority changed.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -10,12 +12,16 @@ from types import MappingProxyType
 from gateway.core.card import Card, parse_card
 from gateway.core.ids import AuthorityId, Digest
 from gateway.core.note import LogIdentity
-from gateway.ports import CardRow, PeerRow, Store
+from gateway.ports import NEVER_PINNED, CardRow, PeerRow, Store
 
 
 @dataclass(frozen=True, slots=True)
 class PinnedPeer:
-    """A peer, its pinned card, and every card of it that was ever pinned, by sequence."""
+    """A peer, its pinned card, and every card of it that was ever pinned, by sequence.
+
+    A card that was kept but never pinned, as the proof of a fork, is not among them: nothing that
+    it names may be believed.
+    """
 
     row: PeerRow
     card: Card
@@ -38,7 +44,9 @@ class Directory:
     def __init__(self, store: Store, own: Card) -> None:
         self._store = store
         self._own = own
+        self._reading = asyncio.Lock()
         self._parsed: dict[Digest, Card] = {}
+        self._chains: Mapping[AuthorityId, tuple[Card, ...]] = MappingProxyType({})
         self._peers: Mapping[AuthorityId, PinnedPeer] = MappingProxyType({})
         self._by_certificate: Mapping[bytes, AuthorityId] = MappingProxyType({})
         self._listeners: list[Callable[[], None]] = []
@@ -53,6 +61,13 @@ class Directory:
         """Return every pinned peer, suspended ones too."""
         return self._peers
 
+    def own_card(self, sequence: int) -> Card | None:
+        """Return the own card with *sequence*, as it was recorded."""
+        if sequence == self._own.sequence:
+            return self._own
+        chain = self._chains.get(self._own.authority, ())
+        return next((card for card in chain if card.sequence == sequence), None)
+
     def by_certificate(self, der: bytes) -> PinnedPeer | None:
         """Return the peer whose pinned card has this certificate, compared byte for byte."""
         authority = self._by_certificate.get(der)
@@ -64,39 +79,49 @@ class Directory:
 
     def replace_own(self, own: Card) -> None:
         """Take *own*, a successor that was recorded, as the own card."""
+        chain = self._chains.get(own.authority, ())
+        self._chains = MappingProxyType({**self._chains, own.authority: (*chain, self._own)})
         self._own = own
         self._tell()
 
     def on_change(self, listener: Callable[[], None]) -> None:
-        """Call *listener* whenever peers or cards have changed."""
+        """Call *listener* whenever a card has changed, or a peer was added, suspended or activated."""
         self._listeners.append(listener)
 
     async def refresh(self) -> None:
-        """Read peers and cards again; tell the listeners when something is new."""
-        rows, cards = await self._store.all(PeerRow), await self._store.all(CardRow)
-        chains: dict[AuthorityId, list[Card]] = {}
-        for card in sorted(cards, key=lambda card: card.sequence):
-            chains.setdefault(card.authority, []).append(self._parse(card))
-        peers = {}
-        for row in rows:
-            chain = tuple(chains.get(row.authority, ()))
-            pinned = next((card for card in chain if card.sha256 == row.card_sha256), None)
-            if pinned is not None:
-                peers[row.authority] = PinnedPeer(row, pinned, chain)
-        if peers == self._peers:
-            return
-        self._peers = MappingProxyType(peers)
-        self._by_certificate = MappingProxyType(
-            {one.der: authority for authority, peer in peers.items() for one in peer.card.tls}
-        )
-        self._tell()
+        """Read the peers again, and cards that are new; tell the listeners what they care for."""
+        async with self._reading:  # one after the other: what was read later stands
+            rows = await self._store.all(PeerRow)
+            if not self._parsed or any(row.card_sha256 not in self._parsed for row in rows):
+                await self._read_cards()
+            peers = {}
+            for row in rows:
+                pinned = self._parsed.get(row.card_sha256)
+                if pinned is not None:
+                    peers[row.authority] = PinnedPeer(row, pinned, self._chains[row.authority])
+            moved = _served(peers) != _served(self._peers)
+            self._peers = MappingProxyType(peers)
+            if moved:
+                self._by_certificate = MappingProxyType(
+                    {one.der: authority for authority, peer in peers.items() for one in peer.card.tls}
+                )
+                self._tell()
 
-    def _parse(self, row: CardRow) -> Card:
-        found = self._parsed.get(row.sha256)
-        if found is None:
-            found = self._parsed[row.sha256] = parse_card(row.body)
-        return found
+    async def _read_cards(self) -> None:
+        chains: dict[AuthorityId, tuple[Card, ...]] = {}
+        for row in sorted(await self._store.all(CardRow), key=lambda row: (row.pinned_ms, row.sequence)):
+            if row.pinned_ms == NEVER_PINNED:
+                continue
+            card = self._parsed.get(row.sha256) or parse_card(row.body)
+            self._parsed[row.sha256] = card
+            chains[row.authority] = (*chains.get(row.authority, ()), card)
+        self._chains = MappingProxyType(chains)
 
     def _tell(self) -> None:
         for listener in self._listeners:
             listener()
+
+
+def _served(peers: Mapping[AuthorityId, PinnedPeer]) -> dict[AuthorityId, tuple[Digest, str]]:
+    """Return what doors and workers depend on: the pinned card and the state, not the backoff."""
+    return {authority: (peer.card.sha256, peer.row.state) for authority, peer in peers.items()}

@@ -5,13 +5,15 @@ here. `core.delivery` decides; this turns its effects into rows, and decides aga
 has moved meanwhile.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from gateway.core import case as cases
 from gateway.core import custody, delivery
+from gateway.core.card import PublicKey
 from gateway.core.case import History
 from gateway.core.entry import Draft
+from gateway.core.envelope import Header, build_envelope, encode_content, parse_envelope
 from gateway.core.errors import Stale, Unavailable
 from gateway.core.ids import AuthorityId, Digest
 from gateway.core.note import LogIdentity
@@ -22,6 +24,7 @@ from gateway.ports import (
     CaseRow,
     Change,
     Clock,
+    ContentRow,
     Direction,
     Entropy,
     EnvelopeRow,
@@ -35,15 +38,32 @@ from keys.rest import Box, StorageKey
 _TRIES = 16
 
 
+def _no_key(_peer: AuthorityId) -> PublicKey | None:
+    """Know no sealing key of any peer."""
+    return None
+
+
+def _nothing(_peer: AuthorityId) -> None:
+    """Nobody fetches cards."""
+
+
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """Applies events to outgoing messages of *authority*, in the store."""
+    """Applies events to outgoing messages of *authority*, in the store.
+
+    Attributes:
+        sealing: the sealing key to use now, by the pinned card of a peer.
+        cards_wanted: told of a peer that knows our sealing key for it no more, and whose pinned
+            card has no other.
+    """
 
     store: Store
     authority: AuthorityId
     storage: StorageKey
     clock: Clock
     entropy: Entropy
+    sealing: Callable[[AuthorityId], PublicKey | None] = _no_key
+    cards_wanted: Callable[[AuthorityId], None] = _nothing
 
     def verify(
         self,
@@ -69,9 +89,7 @@ class Settlement:
         receipt: Receipt,
         envelopes: Sequence[EnvelopeRow] | None = None,
     ) -> MessageRow:
-        """Record a *receipt* that holds; return the message as it is now."""
-        if await self.store.get(ReceiptRow, statement.entry_sha256) is not None:
-            return message
+        """Record a *receipt* that holds, once by its entry; return the message as it is now."""
         kept = ReceiptRow(
             entry_sha256=statement.entry_sha256,
             version=0,
@@ -102,18 +120,20 @@ class Settlement:
             Unavailable: it cannot be recorded now; nothing was.
         """
         for _ in range(_TRIES):
-            change, settled = await self._plan(message, event, receipt, envelopes, actor_ref)
-            if change is None:
-                return settled
+            plan = await self._plan(message, event, receipt, envelopes, actor_ref)
+            if plan is None:
+                return message
             try:
-                await self.store.record(change)
+                await self.store.record(plan.change)
             except Stale:
                 envelopes = None
                 if receipt is not None and await self.store.get(ReceiptRow, receipt.entry_sha256) is not None:
                     return await self._again(message)
                 message = await self._again(message)
             else:
-                return replace(settled, version=settled.version + 1)
+                if plan.wants_card:
+                    self.cards_wanted(message.peer)
+                return replace(plan.message, version=plan.message.version + 1)
         raise Unavailable("the message is being changed by others")
 
     async def _again(self, message: MessageRow) -> MessageRow:
@@ -129,49 +149,77 @@ class Settlement:
         receipt: ReceiptRow | None,
         envelopes: Sequence[EnvelopeRow] | None,
         actor_ref: str | None,
-    ) -> tuple[Change | None, MessageRow]:
+    ) -> "_Plan | None":
+        """Return all that *event* writes; None if it moves nothing."""
         now_ms = self.clock.now_ms()
         before = delivery_of(message)
         after, effects = delivery.step(before, event, now_ms, self.entropy.jitter())
         if not effects and after == before:
-            return None, message
-        settled = _with_delivery(message, after)
-        plan = _Plan()
-        plan.entries += [
-            _entry(message, effect, actor_ref) for effect in effects if isinstance(effect, delivery.Log)
-        ]
-        plan.puts.append(settled)
-        if receipt is not None and plan.entries:
+            return None
+        plan = _Plan(_with_delivery(message, after))
+        plan.entries += _entries(message, effects, actor_ref)
+        if receipt is not None:
             plan.puts.append(receipt)
-        if any(isinstance(effect, delivery.DropEnvelopes) for effect in effects):
-            known = envelopes if envelopes is not None else await self.store.envelopes(message.id)
-            plan.puts += [replace(one, body=None) for one in known if one.body is not None]
         for effect in effects:
-            if isinstance(effect, delivery.Alarm):
-                await self._alarm(plan, effect.code, message, now_ms)
-        await self._case(plan, message, effects, now_ms)
-        name = "settle" if plan.entries else "defer"
-        return Change(
-            name=name, entries=tuple(plan.entries), puts=tuple(plan.puts), deletes=tuple(plan.deletes)
-        ), settled
+            match effect:
+                case delivery.DropEnvelopes():
+                    known = await self._envelopes(message, envelopes)
+                    plan.puts += [replace(one, body=None) for one in known if one.body is not None]
+                case delivery.Reseal():
+                    await self._reseal(plan, await self._envelopes(message, envelopes), now_ms)
+                case delivery.Alarm(code):
+                    await self._alarm(plan, code, now_ms)
+                case delivery.Calm(code):
+                    raised = await self.store.get(AlarmRow, code, message.id)
+                    plan.deletes += [] if raised is None else [raised]
+                case delivery.Log() | delivery.Count() | delivery.HoldFollowers():
+                    pass  # above, and together in `_case`
+        await self._case(plan, effects, now_ms)
+        return plan
 
-    async def _alarm(self, plan: "_Plan", code: str, message: MessageRow, now_ms: int) -> None:
-        if await self.store.get(AlarmRow, code, message.id) is None:
-            plan.puts.append(
-                AlarmRow(code=code, subject=message.id, version=0, raised_ms=now_ms, detail=message.peer)
-            )
+    async def _envelopes(
+        self, message: MessageRow, known: Sequence[EnvelopeRow] | None
+    ) -> Sequence[EnvelopeRow]:
+        return known if known is not None else await self.store.envelopes(message.id)
 
-    async def _case(
-        self, plan: "_Plan", message: MessageRow, effects: Sequence[delivery.Effect], now_ms: int
-    ) -> None:
+    async def _reseal(self, plan: "_Plan", envelopes: Sequence[EnvelopeRow], now_ms: int) -> None:
+        """Seal the same JWS again to the key of the peer's card, if that is another one by now.
+
+        The envelopes before it stay: a receipt for any of them counts.
+        """
+        message = plan.message
+        key = self.sealing(message.peer)
+        last = next((one.body for one in envelopes if one.sha256 == message.envelope_sha256), None)
+        if key is None or last is None or parse_envelope(last).header.key == key.kid:
+            plan.wants_card = True
+            return
+        row = await self.store.get(ContentRow, Direction.OUT, message.peer, message.id)
+        if row is None:
+            raise Unavailable("the content of a queued message is gone")
+        box = Box(row.wrapped_key, row.ciphertext)
+        content = custody.open_content(self.storage, Direction.OUT, message.peer, message.id, box)
+        header = Header(message.id, self.authority, message.peer, key.kid)
+        sealed = build_envelope(header, encode_content(content.jws, content.blob_keys), key.public)
+        after, _ = delivery.step(delivery_of(message), delivery.Resealed(), now_ms, 0)
+        plan.message = replace(_with_delivery(message, after), envelope_sha256=sealed.sha256)
+        plan.puts.append(EnvelopeRow(message_id=message.id, sha256=sealed.sha256, version=0, body=sealed.raw))
+
+    async def _alarm(self, plan: "_Plan", code: str, now_ms: int) -> None:
+        subject, detail = plan.message.id, plan.message.peer
+        if await self.store.get(AlarmRow, code, subject) is None:
+            row = AlarmRow(code=code, subject=subject, version=0, raised_ms=now_ms, detail=detail)
+            plan.puts.append(row)
+
+    async def _case(self, plan: "_Plan", effects: Sequence[delivery.Effect], now_ms: int) -> None:
         """Move the case: whether the message counts in it, and what is held behind it."""
+        message = plan.message
         counts = [effect.counts for effect in effects if isinstance(effect, delivery.Count)]
-        hold = any(isinstance(effect, delivery.HoldFollowers) for effect in effects)
+        hold = delivery.HoldFollowers() in effects
         if not counts and not hold:
             return
         row = await self.store.get(CaseRow, message.peer, message.case)
         if row is None:
-            return
+            raise Unavailable("the case of a message is gone")
         history = open_case(self.storage, row)
         for value in counts:
             history = cases.set_counts(history, message.message_sha256, value)
@@ -184,9 +232,7 @@ class Settlement:
         after, effects = delivery.step(delivery_of(follower), delivery.Block(), now_ms, 0)
         if not effects:
             return history
-        plan.entries += [
-            _entry(follower, effect, None) for effect in effects if isinstance(effect, delivery.Log)
-        ]
+        plan.entries += _entries(follower, effects, None)
         plan.puts.append(replace(_with_delivery(follower, after), envelope_sha256=None))
         plan.deletes += await self.store.envelopes(follower.id)  # never posted: no receipt can name them
         return cases.set_counts(history, follower.message_sha256, counts=False)
@@ -194,9 +240,23 @@ class Settlement:
 
 @dataclass(slots=True)
 class _Plan:
+    """The change in the making; `message` is the row as it will stand."""
+
+    message: MessageRow
     entries: list[Draft] = field(default_factory=list)
     puts: list[Row] = field(default_factory=list)
     deletes: list[Row] = field(default_factory=list)
+    wants_card: bool = False
+
+    @property
+    def change(self) -> Change:
+        """Return what is to be recorded; a mere backoff has no entry."""
+        return Change(
+            name="settle" if self.entries else "defer",
+            entries=tuple(self.entries),
+            puts=(self.message, *self.puts),
+            deletes=tuple(self.deletes),
+        )
 
 
 def delivery_of(message: MessageRow) -> delivery.Delivery:
@@ -227,6 +287,13 @@ def move_case(storage: StorageKey, row: CaseRow, history: History, now_ms: int) 
     )
 
 
+def newest_links(
+    history: History, own: AuthorityId, peer: AuthorityId
+) -> tuple[Digest | None, Digest | None]:
+    """Return `previous` and `case_head` of the next message of *own* to *peer* (protocol §5)."""
+    return cases.newest(history, own), cases.newest(history, peer)
+
+
 def _with_delivery(message: MessageRow, after: delivery.Delivery) -> MessageRow:
     return replace(
         message,
@@ -238,21 +305,18 @@ def _with_delivery(message: MessageRow, after: delivery.Delivery) -> MessageRow:
     )
 
 
-def _entry(message: MessageRow, log: delivery.Log, actor_ref: str | None) -> Draft:
-    return Draft(
-        event=log.event,
-        outcome=log.outcome,
-        reason=log.reason,
-        peer=message.peer,
-        message_id=message.id,
-        envelope_sha256=message.envelope_sha256,
-        message_sha256=message.message_sha256,
-        actor_ref=actor_ref,
-    )
-
-
-def newest_links(
-    history: History, own: AuthorityId, peer: AuthorityId
-) -> tuple[Digest | None, Digest | None]:
-    """Return `previous` and `case_head` of the next message of *own* to *peer* (protocol §5)."""
-    return cases.newest(history, own), cases.newest(history, peer)
+def _entries(message: MessageRow, effects: Iterable[delivery.Effect], actor_ref: str | None) -> list[Draft]:
+    return [
+        Draft(
+            event=effect.event,
+            outcome=effect.outcome,
+            reason=effect.reason,
+            peer=message.peer,
+            message_id=message.id,
+            envelope_sha256=message.envelope_sha256,
+            message_sha256=message.message_sha256,
+            actor_ref=actor_ref,
+        )
+        for effect in effects
+        if isinstance(effect, delivery.Log)
+    ]

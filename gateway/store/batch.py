@@ -8,9 +8,9 @@ Outcomes are computed anew on each attempt; nothing here survives a rollback.
 
 from asyncio import Future as Waiter
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass, fields, replace
-from functools import cache
+from dataclasses import dataclass, replace
 from itertools import chain
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -48,7 +48,7 @@ from gateway.store.ledger import (
 )
 from gateway.store.shelf import Shelf
 from gateway.store.statements import Statement, named
-from gateway.store.tables import checkpoints
+from gateway.store.tables import KINDS, checkpoints
 from keys.signing import LogKeys
 
 CHECKPOINT_AT = Statement(sa.select(checkpoints.c.text).where(named(checkpoints.c.size)))
@@ -213,18 +213,15 @@ def _entries(pen: Pen, waiting: Waiting, size: int, time_ms: int) -> tuple[Logge
     )
 
 
-@cache
-def _names_entry(kind: type[Row]) -> bool:
-    return any(field.name == "entry" for field in fields(kind))
-
-
 def _at_entry(row: Row, change: Change, index: int) -> Row:
     """Return *row* with THIS_ENTRY filled in."""
-    if not _names_entry(type(row)) or getattr(row, "entry", None) != THIS_ENTRY:
+    if not KINDS[type(row)].logged or getattr(row, "entry", None) != THIS_ENTRY:
         return row
     if not change.entries:
         raise BadRow("a row names the entry of a change that has none")
-    return replace(row, entry=index)  # type: ignore[call-arg]  # _names_entry says that it has the field
+    numbered: Any = row
+    filled: Row = replace(numbered, entry=index)
+    return filled
 
 
 def _begin_signature(pen: Pen, head: Head) -> Future[Checkpoint]:

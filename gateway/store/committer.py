@@ -111,7 +111,12 @@ class Committer:
             while self._pending:
                 batch = self._pending[:BATCH_CHANGES]
                 del self._pending[:BATCH_CHANGES]
-                await self._settle(batch)
+                try:
+                    await self._settle(batch)
+                except BaseException:
+                    self._break("the committer has ended")
+                    self._fail([*batch, *self._pending], Unavailable("the committer has ended"))
+                    raise
                 self._sign_in_time()
 
     async def _settle(self, batch: list[Waiting]) -> None:

@@ -37,7 +37,7 @@ class Lookup:
         """Return the statement for *count* keys."""
         integers = [isinstance(column.type, sa.BigInteger) for column in self.columns]
         sample = tuple(_SAMPLE[integer] for integer in integers)
-        keys = sa.bindparam("keys", expanding=True)
+        keys: sa.BindParameter[Any] = sa.bindparam("keys", expanding=True)
         if len(self.columns) == 1:
             return sa.select(*self.selected).where(self.columns[0].in_(keys)).params(keys=sample * count)
         return (

@@ -27,7 +27,6 @@ from gateway.ports import (
     NoticeRow,
     PeerRow,
     ReceiptRow,
-    Row,
     TokenRow,
     UploadRow,
 )
@@ -59,13 +58,14 @@ def equals(column: sa.ColumnElement[Any], word: str) -> sa.ColumnElement[bool]:
 class Kind(Generic[AnyRow]):
     """How one kind of row is kept: its table, and the fields that are its key.
 
-    `key_of` returns the key of a row.
+    `key_of` returns the key of a row; `logged` rows name an entry of the audit log.
     """
 
     row: type[AnyRow]
     table: sa.Table
     key: tuple[str, ...]
     names: tuple[str, ...]
+    logged: bool
     key_of: Callable[[AnyRow], Key]
     _values: Callable[[AnyRow], tuple[Any, ...]]
     _enums: tuple[tuple[int, type[StrEnum]], ...]
@@ -116,7 +116,7 @@ def _kind(
         for position, field in enumerate(names)
         if isinstance(hints[field], type) and issubclass(hints[field], StrEnum)
     )
-    return Kind(row, table, key, names, _getter(key), _getter(names), enums)
+    return Kind(row, table, key, names, "entry" in names, _getter(key), _getter(names), enums)
 
 
 def _getter(names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
@@ -149,7 +149,7 @@ _KINDS: tuple[Kind[Any], ...] = (
     _kind(TokenRow, "tokens", "id"),
     _kind(AlarmRow, "alarms", "code", "subject"),
 )
-KINDS: Mapping[type[Row], Kind[Any]] = {kind.row: kind for kind in _KINDS}
+KINDS: Mapping[type[Any], Kind[Any]] = {kind.row: kind for kind in _KINDS}
 
 messages = KINDS[MessageRow].table
 envelopes = KINDS[EnvelopeRow].table
@@ -232,6 +232,7 @@ _where(
 _where("ix_notices_queued", equals(notices.c.state, "queued"), notices.c.peer, notices.c.entry)
 _where("ix_blobs_unclaimed", blobs.c.claimed_by.is_(None), blobs.c.peer, blobs.c.received_ms)
 _where("ix_uploads_unclaimed", uploads.c.claimed_by.is_(None), uploads.c.stored_ms)
+sa.Index(None, uploads.c.claimed_by)
 _where("ix_entries_refused", refused(), entries.c.peer, entries.c.time_ms)
 sa.Index(None, receipts.c.id)
 sa.Index(None, entries.c.message_id)

@@ -48,6 +48,7 @@ _HTTP_CODES: Mapping[int, str] = {
     416: "range_not_satisfiable",
 }
 _HTTP_HEADERS = ("Allow", "Content-Range")
+_CHALLENGE: Mapping[str, str] = {"WWW-Authenticate": "Bearer"}
 _BUSY_S = 1
 
 
@@ -87,18 +88,28 @@ class Problem:
         return web.Response(status=self.status, body=body, content_type=MEDIA_TYPE, headers=headers)
 
 
-def problem_response(fault: BaseException) -> web.Response:
+def problem_response(fault: BaseException, *, incident: str | None = None) -> web.Response:
     """Return the answer that *fault* becomes at any door."""
-    return problem_of(fault).response()
+    return problem_of(fault, incident=incident).response()
 
 
-def problem_of(fault: BaseException) -> Problem:
-    """Return the problem that *fault* is to the caller; one that nobody foresaw is logged here."""
+def problem_of(fault: BaseException, *, incident: str | None = None) -> Problem:
+    """Return the problem that *fault* is to the caller.
+
+    One that nobody foresaw is logged here, under the id *incident* or a fresh one.
+    """
     match fault:
         case PeerFault(status=status, code=code, retry_after_s=after, members=members):
             problem = Problem(status=status, code=code, retry_after_s=after, members=members)
         case Misuse(status=status, code=code, flaws=flaws, members=members):
-            problem = Problem(status=status, code=code, detail=str(fault), flaws=flaws, members=members)
+            problem = Problem(
+                status=status,
+                code=code,
+                detail=str(fault),
+                flaws=flaws,
+                members=members,
+                headers=_CHALLENGE if status == HTTPStatus.UNAUTHORIZED else {},
+            )
         case Malformed():
             problem = Problem(status=HTTPStatus.BAD_REQUEST, code="malformed", detail=str(fault))
         case NotProved():
@@ -113,7 +124,7 @@ def problem_of(fault: BaseException) -> Problem:
             kept = {name: fault.headers[name] for name in _HTTP_HEADERS if name in fault.headers}
             problem = Problem(status=fault.status, code=code, headers=kept)
         case _:
-            problem = _incident(fault)
+            problem = _incident(fault, incident or secrets.token_hex(8))
     return problem
 
 
@@ -126,8 +137,7 @@ def _later(detail: str, retry_after_s: int) -> Problem:
     )
 
 
-def _incident(fault: BaseException) -> Problem:
-    incident = secrets.token_hex(8)
+def _incident(fault: BaseException, incident: str) -> Problem:
     frames = traceback.extract_tb(fault.__traceback__)
     _log.error(
         "incident",

@@ -6,9 +6,9 @@ messages of one case are taken in their order.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from gateway.core import case as cases
 from gateway.core import custody, intake
@@ -35,12 +35,10 @@ from gateway.ports import (
     Row,
 )
 from gateway.web.context import Context
-from keys.errors import CannotOpen
-from keys.stream import StreamOpener
+from gateway.web.openings import Openings
 
 _TRIES = 16
 _HOUR_MS = 3_600_000
-_READ_BYTES = 1 << 20
 _STATUS = {"relay.accepted": 201, "relay.refused": 422, "relay.unknown": 422, "relay.conflict": 409}
 
 
@@ -69,14 +67,19 @@ class _Item:
 class Reception:
     """What the federation door does with envelopes."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, openings: Openings | None = None) -> None:
         self._context = context
         self._store = context.store
+        self._openings = openings or Openings()
+        self._refusing: Counter[AuthorityId] = Counter()
 
-    async def receive(self, peer: PinnedPeer, raws: Sequence[bytes]) -> list[Answer | GatewayFault]:
-        """Return the answer to each of *raws*, which *peer* posted, in their order."""
+    async def receive(self, peer: PinnedPeer, raws: Sequence[bytes]) -> list[Answer | Exception]:
+        """Return the answer to each of *raws*, which *peer* posted, in their order.
+
+        What goes wrong with one of them, foreseen or not, is its answer and nobody else's.
+        """
         me, keys = self._context.directory.own.authority, self._context.keyring().sealing
-        parsed: list[Envelope | GatewayFault] = []
+        parsed: list[Envelope | Exception] = []
         for raw in raws:
             try:
                 parsed.append(intake.parse(raw, peer=peer.row.authority, me=me, keys=keys))
@@ -84,7 +87,7 @@ class Reception:
                 parsed.append(fault)
         items = await self._known(peer, [one for one in parsed if isinstance(one, Envelope)])
         answers = iter(await self._answer_all(peer, items))
-        return [one if isinstance(one, GatewayFault) else next(answers) for one in parsed]
+        return [next(answers) if isinstance(one, Envelope) else one for one in parsed]
 
     async def close(self, peer: PinnedPeer, message: MessageId, envelope: Digest) -> Answer:
         """Return the answer that exists, or refuse the id for ever (protocol §8, `close`)."""
@@ -121,18 +124,20 @@ class Reception:
         rows = await self._store.get_many(AnswerRow, keys) if keys else {}
         return [_Item(one, rows.get(key)) for one, key in zip(envelopes, keys, strict=True)]
 
-    async def _answer_all(self, peer: PinnedPeer, items: Sequence[_Item]) -> list[Answer | GatewayFault]:
+    async def _answer_all(self, peer: PinnedPeer, items: Sequence[_Item]) -> list[Answer | Exception]:
         """Open what is new, then take the cases side by side and each case in order."""
-        await self._check_refusals(peer, items)
-        outcomes: dict[int, Answer | GatewayFault] = {}
+        new = any(not self._is_stored(item) for item in items)
+        refusals = await self._refusals(peer.row.authority) if new else 0
+        outcomes: dict[int, Answer | Exception] = {}
         groups: dict[CaseId | int, list[int]] = {}
         refused: dict[int, Refused] = {}
         for number, item in enumerate(items):
             try:
-                opened = None if self._is_stored(item) else self._open(peer, item.envelope)
+                opened = None if self._is_stored(item) else self._open(peer, item.envelope, refusals)
             except GatewayFault as fault:
                 outcomes[number] = fault
                 continue
+            await asyncio.sleep(0)  # opening is work for the processor: let others have their turn
             group: CaseId | int = number
             if isinstance(opened, Opened):
                 item.opened, group = opened, opened.signed.message.case
@@ -147,22 +152,24 @@ class Reception:
                     outcomes[number] = await self._decide(
                         peer, items[number], refused.get(number), reread=turn > 0
                     )
-                except GatewayFault as fault:
+                except Exception as fault:  # noqa: BLE001 - the door answers and logs it, for this one alone
                     outcomes[number] = fault
 
         await asyncio.gather(*(take(numbers) for numbers in groups.values()))
         return [outcomes[number] for number in range(len(items))]
 
-    async def _check_refusals(self, peer: PinnedPeer, items: Sequence[_Item]) -> None:
-        if any(item.answer is None for item in items):
-            since = self._context.clock.now_ms() - _HOUR_MS
-            intake.check_refusals(await self._store.refusals_since(peer.row.authority, since))
+    async def _refusals(self, peer: AuthorityId) -> int:
+        """Return how many refusals *peer* got within the hour, those on their way included."""
+        under_way = self._refusing[peer]
+        recorded = await self._store.refusals_since(peer, self._context.clock.now_ms() - _HOUR_MS)
+        return recorded + max(under_way, self._refusing[peer])
 
     @staticmethod
     def _is_stored(item: _Item) -> bool:
-        return item.answer is not None and item.answer.envelope_sha256 == item.envelope.sha256
+        return item.answer is not None and intake.is_answered(item.envelope, _answered(item.answer))
 
-    def _open(self, peer: PinnedPeer, envelope: Envelope) -> Opened | Refused:
+    def _open(self, peer: PinnedPeer, envelope: Envelope, refusals: int) -> Opened | Refused:
+        intake.check_refusals(refusals)
         keys, signers = self._context.keyring().sealing, peer.card.signing_keys()
         try:
             return intake.open_message(envelope, keys=keys, signers=signers)
@@ -202,9 +209,7 @@ class Reception:
             return await self._stored(row)
         if judged is None:  # it was stored when read first, and cannot have gone
             raise Unavailable("the stored answer is gone")
-        verdict = intake.compare(
-            judged, None if row is None else Answered(row.envelope_sha256, row.message_sha256)
-        )
+        verdict = intake.compare(judged, None if row is None else _answered(row))
         if isinstance(verdict, Refused):
             return await self._conflict(peer, item, verdict)
         if row is not None:
@@ -233,14 +238,20 @@ class Reception:
         rows = await self._store.get_many(BlobRow, keys)
         sizes = {row.sha256: row.size_bytes for row in rows.values()}
         verdict = intake.check_blobs(judged, sizes)
-        for attachment in attachments if verdict is None else ():
-            path = self._context.blobs.incoming(authority, attachment.blob_sha256)
-            key = judged.opened.content.blob_keys[attachment.blob_sha256]
-            size, digest = await asyncio.to_thread(_open_blob, path, key)
-            verdict = intake.check_attachment(judged, attachment, size=size, plain_sha256=digest)
-            if verdict is not None:
-                break
-        return list(rows.values()) if verdict is None else verdict
+        if verdict is not None:
+            return verdict
+        async with self._openings.in_time():
+            for attachment in attachments:
+                plain = await self._openings.open(
+                    self._context.blobs.incoming(authority, attachment.blob_sha256),
+                    judged.opened.content.blob_keys[attachment.blob_sha256],
+                )
+                verdict = intake.check_attachment(
+                    judged, attachment, size=plain.size_bytes, plain_sha256=plain.sha256
+                )
+                if verdict is not None:
+                    return verdict
+        return list(rows.values())
 
     async def _accept(
         self, peer: PinnedPeer, item: _Item, judged: Judged, history: History, blobs: Sequence[BlobRow]
@@ -303,7 +314,7 @@ class Reception:
             envelope_sha256=item.envelope.sha256,
             message_sha256=refused.message_sha256,
         )
-        return await self._record("refuse", draft, (_answer(peer.row.authority, item, draft),))
+        return await self._record_refusal(draft, _answer(peer.row.authority, item, draft), peer)
 
     async def _conflict(self, peer: PinnedPeer, item: _Item, refused: Refused) -> Answer:
         """Answer another message under a known id: once for each envelope, then the stored answer."""
@@ -321,7 +332,17 @@ class Reception:
             message_sha256=refused.message_sha256,
         )
         row = ConflictRow(peer=authority, id=item.id, envelope_sha256=digest, version=0, entry=THIS_ENTRY)
-        return await self._record("refuse", draft, (row,))
+        return await self._record_refusal(draft, row, peer)
+
+    async def _record_refusal(self, draft: Draft, row: AnswerRow | ConflictRow, peer: PinnedPeer) -> Answer:
+        """Sign a refusal, unless the peer's hour is used up by others that were opened with this one."""
+        authority = peer.row.authority
+        intake.check_refusals(await self._refusals(authority))
+        self._refusing[authority] += 1
+        try:
+            return await self._record("refuse", draft, (row,))
+        finally:
+            self._refusing[authority] -= 1
 
     async def _record(self, name: str, draft: Draft, rows: tuple[Row, ...]) -> Answer:
         recorded = await self._store.record(Change(name=name, entries=(draft,), puts=rows, answers=True))
@@ -334,6 +355,10 @@ class Reception:
         """Return the answer that was given before; the proof may lead to a later checkpoint."""
         receipt = await self._store.receipt(answer.entry)
         return Answer(200 if answer.event == "relay.accepted" else _STATUS[answer.event], receipt)
+
+
+def _answered(row: AnswerRow) -> Answered:
+    return Answered(row.event, row.envelope_sha256, row.message_sha256)
 
 
 def _answer(peer: AuthorityId, item: _Item, draft: Draft) -> AnswerRow:
@@ -360,16 +385,3 @@ def _new_case(peer: AuthorityId, case: CaseId, now_ms: int) -> CaseRow:
         wrapped_key=b"",
         history=b"",
     )
-
-
-def _open_blob(path: Path, key: bytes) -> tuple[int, str]:
-    """Return size and SHA-256 of the plain content; (-1, "") if it does not open. Blocks."""
-    opener = StreamOpener(key)
-    try:
-        with path.open("rb") as file:
-            while chunk := file.read(_READ_BYTES):
-                opener.update(chunk)
-        opener.finish()
-    except CannotOpen:
-        return -1, ""
-    return opener.plain_size, opener.plain_sha256

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import structlog
 
 from gateway.core import custody, delivery
+from gateway.core.backoff import backoff_ms
 from gateway.core.envelope import Content, Header, build_envelope, encode_content, parse_envelope
 from gateway.core.errors import Malformed, NotProved, Stale, Unavailable
 from gateway.core.ids import AuthorityId
@@ -107,11 +108,14 @@ class Route:
         self._stopping = stopping
         self._client: PeerClient | None = None
         self._card_sha256: str | None = None
+        self._seen = 0
 
     async def run(self) -> None:
         """Go on in rounds; whatever fails backs off this peer, and ends nothing."""
         try:
             while not self._stopping.is_set():
+                # Counted before the round reads: what is queued meanwhile is not slept over.
+                self._seen = await self._store.outbox_changed(0)
                 if not await self._guarded_round():
                     await self._rest()
         finally:
@@ -156,7 +160,7 @@ class Route:
     async def _rest(self) -> None:
         """Wait until something may be due, or the node stops."""
         waits = [
-            asyncio.ensure_future(self._store.outbox_changed(_POLL_S)),
+            asyncio.ensure_future(self._store.outbox_changed(_POLL_S, self._seen)),
             asyncio.ensure_future(self._stopping.wait()),
         ]
         _, unfinished = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
@@ -282,7 +286,7 @@ class Route:
             moved = replace(notice, state="delivered", problem=None)
         else:
             attempt = notice.attempt + 1
-            wait_ms = delivery.backoff_ms(attempt, self._parts.entropy.jitter())
+            wait_ms = backoff_ms(attempt, self._parts.entropy.jitter())
             next_ms = self._parts.clock.now_ms() + wait_ms
             moved = replace(notice, attempt=attempt, next_ms=next_ms, problem=reply.code)
         with contextlib.suppress(Stale):
@@ -294,7 +298,7 @@ class Route:
         """Leave the peer alone for a while (no connection, 429, 503)."""
         row = await self._store.get(PeerRow, self._authority)
         attempt = 1 if row is None else row.attempt + 1
-        wait_ms = delivery.backoff_ms(attempt, self._parts.entropy.jitter())
+        wait_ms = backoff_ms(attempt, self._parts.entropy.jitter())
         next_ms = self._parts.clock.now_ms() + max(wait_ms, 1000 * (retry_after_s or 0))
         _log.warning("courier.peer_unavailable", peer=self._authority, code=code, attempt=attempt)
         try:

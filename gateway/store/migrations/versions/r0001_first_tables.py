@@ -207,6 +207,7 @@ def _files() -> None:
         sqlite_with_rowid=False,
     )
     _partial_index("ix_uploads_unclaimed", "uploads", "claimed_by IS NULL", "stored_ms")
+    op.create_index("ix_uploads_claimed_by", "uploads", ["claimed_by"])
 
 
 def _hook() -> None:

@@ -1,0 +1,249 @@
+"""A node: its parts, in the order in which they start; they stop in reverse.
+
+Keys and card are checked before the store is opened, the store before a door: what is wrong is
+told before anybody is answered.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+import gateway
+from gateway.app.admission import admit_command_line
+from gateway.app.doors import Door, Handshakes
+from gateway.app.identity import Identity, check_keys, read_keyring
+from gateway.app.own_card import newest_recorded, read_card, record_cards
+from gateway.config import Settings
+from gateway.core.card import OVERLAP_MS, Card, parse_card
+from gateway.core.entry import Draft
+from gateway.core.errors import GatewayFault, Unavailable
+from gateway.peering.client import PeerClient
+from gateway.peering.directory import Directory, PinnedPeer
+from gateway.ports import Change, Clock, Entropy, Probe
+from gateway.store import SqlStore, open_store
+from gateway.store.blobs import BlobFolder
+from gateway.web.context import Context
+from gateway.web.federation import federation_app
+from gateway.web.hook import hook_app
+from gateway.workers.cards import CardKeeper
+from gateway.workers.courier import Courier, Parts
+from keys.vault import Keyring
+
+_WATCH_S = 10.0
+"""How soon a process learns of what another process of the authority changed."""
+
+_log = structlog.get_logger(__name__)
+
+
+class Stopped(GatewayFault):
+    """The node cannot go on; it has to be started anew."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outside:
+    """What a node takes from the world around it; tests bring their own."""
+
+    clock: Clock
+    entropy: Entropy
+    probe: Probe
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """An open node: the address of each door, and what works in it."""
+
+    addresses: Mapping[str, str]
+    workers: Sequence[asyncio.Task[None]]
+
+    async def until(self, stopping: asyncio.Event) -> None:
+        """Return when *stopping* is set; raise what a worker ended with before that."""
+        stopped = asyncio.create_task(stopping.wait())
+        try:
+            await asyncio.wait({stopped, *self.workers}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopped.cancel()
+        for worker in self.workers:
+            if worker.done():
+                worker.result()
+                raise Stopped(f"{worker.get_name()} ended by itself")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inside:
+    """The parts that the doors and the workers share, and what they ask of each other."""
+
+    settings: Settings
+    outside: Outside
+    identity: Identity
+    store: SqlStore
+    blobs: BlobFolder
+    directory: Directory
+    handshakes: Handshakes
+
+    def dial(self, peer: PinnedPeer) -> PeerClient:
+        """Return a client for *peer*."""
+        return PeerClient(peer.card, self.identity.tls(self.directory.own, self.outside.clock.now_ms()))
+
+    async def reread_vault(self) -> Keyring:
+        """Return what is in the key store now."""
+        return await read_keyring(self.settings.keys)
+
+    async def adopt(self, keyring: Keyring) -> None:
+        """Use *keyring* from now on."""
+        self.identity.adopt(keyring)
+        self.present()
+
+    def present(self) -> None:
+        """Show in new handshakes the certificate whose time it is."""
+        self.handshakes.present(self.identity.tls(self.directory.own, self.outside.clock.now_ms()))
+
+    def checks(self) -> Mapping[str, str | None]:
+        """Return what keeps the node from serving, by part; None where all is well."""
+        short = self.blobs.free_bytes() < self.settings.limits.free_disk_bytes
+        return {
+            "store": self.store.broken,
+            "disk": "less than limits.free_disk_bytes is free" if short else None,
+        }
+
+    async def watch(self) -> None:
+        """Follow what other processes of this authority change. Raises Stopped."""
+        while True:
+            await asyncio.sleep(_WATCH_S)
+            if self.store.broken is not None:
+                raise Stopped(self.store.broken)
+            with contextlib.suppress(Unavailable):
+                await self.directory.refresh()
+                await self._follow_own_card()
+            self.present()
+
+    async def _follow_own_card(self) -> None:
+        newest = await newest_recorded(self.store, self.directory.own.authority)
+        if newest is None or newest.sequence <= self.directory.own.sequence:
+            return
+        card, keyring = parse_card(newest.body), await self.reread_vault()
+        check_keys(card, keyring, self.settings.authority.id)
+        self.identity.adopt(keyring)
+        self.directory.replace_own(card)
+
+
+@contextlib.asynccontextmanager
+async def running(settings: Settings, outside: Outside) -> AsyncIterator[Running]:
+    """Run a node: everything is open inside the block, and stopped in order at its end.
+
+    Raises:
+        Misconfigured, VaultFault: it cannot start as it is set up.
+    """
+    async with contextlib.AsyncExitStack() as opened:
+        inside = await _assembled(settings, outside, opened)
+        _warn_of_expiry(inside.directory.own, outside.clock)
+        keeper = CardKeeper(
+            store=inside.store, directory=inside.directory, dial=inside.dial, clock=outside.clock
+        )
+        courier = Courier(_parts(inside, keeper))
+        doors = await _doors(inside, keeper, opened)
+        delivering = asyncio.create_task(courier.run(), name="the courier")
+        workers = [
+            delivering,
+            asyncio.create_task(keeper.run(), name="the card keeper"),
+            asyncio.create_task(inside.watch(), name="the watch"),
+        ]
+        try:
+            yield Running({name: door.address for name, door in doors.items()}, workers)
+        finally:
+            courier.stop()
+            ending = asyncio.wait({delivering}, timeout=settings.limits.drain_s)
+            await asyncio.gather(ending, *(door.close() for door in doors.values()))
+            for worker in workers:
+                worker.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
+
+
+async def _assembled(settings: Settings, outside: Outside, opened: contextlib.AsyncExitStack) -> Inside:
+    """Read keys and card, open the store, and record that the node has started."""
+    clock, entropy = outside.clock, outside.entropy
+    identity = Identity(await read_keyring(settings.keys))
+    card = read_card(settings.keys.card)
+    check_keys(card, identity.keyring(), settings.authority.id)
+    blobs = BlobFolder(settings.store.blobs)
+    await asyncio.to_thread(blobs.prepare)
+    store = await open_store(
+        settings.store.url,
+        authority=card.authority,
+        origin=card.log.origin,
+        signer=identity.keyring().log,
+        clock=clock,
+        entropy=entropy,
+        probe=outside.probe,
+        data_dir=settings.keys.card.parent,
+    )
+    opened.push_async_callback(store.close)
+    own = await record_cards(store, settings.keys.card, clock)
+    await admit_command_line(store, settings.hook.token_file, clock, entropy)
+    started = Draft(event="node.started", outcome="ok", extra=(("version", gateway.__version__),))
+    await store.record(Change(name="start", entries=(started,)))
+    directory = Directory(store, own)
+    await directory.refresh()
+    handshakes = Handshakes(identity.tls(own, clock.now_ms()), directory.certificates())
+    directory.on_change(lambda: handshakes.admit(directory.certificates()))
+    return Inside(
+        settings=settings,
+        outside=outside,
+        identity=identity,
+        store=store,
+        blobs=blobs,
+        directory=directory,
+        handshakes=handshakes,
+    )
+
+
+def _parts(inside: Inside, keeper: CardKeeper) -> Parts:
+    return Parts(
+        store=inside.store,
+        blobs=inside.blobs,
+        directory=inside.directory,
+        keyring=inside.identity.keyring,
+        dial=inside.dial,
+        cards_wanted=keeper.wanted,
+        clock=inside.outside.clock,
+        entropy=inside.outside.entropy,
+        probe=inside.outside.probe,
+    )
+
+
+async def _doors(inside: Inside, keeper: CardKeeper, opened: contextlib.AsyncExitStack) -> dict[str, Door]:
+    settings = inside.settings
+    context = Context(
+        settings=settings,
+        store=inside.store,
+        blobs=inside.blobs,
+        directory=inside.directory,
+        keyring=inside.identity.keyring,
+        reread_vault=inside.reread_vault,
+        adopt=inside.adopt,
+        dial=inside.dial,
+        clock=inside.outside.clock,
+        entropy=inside.outside.entropy,
+        probe=inside.outside.probe,
+        cards_wanted=keeper.wanted,
+        checks=inside.checks,
+    )
+    doors = {}
+    for name, app, place, tls in (
+        ("federation", federation_app(context), settings.federation, inside.handshakes.context),
+        ("hook", hook_app(context), settings.hook, None),
+    ):
+        door = await Door.opened(app, name, place.host, place.port, drain_s=settings.limits.drain_s, tls=tls)
+        opened.push_async_callback(door.close)
+        doors[name] = door
+    return doors
+
+
+def _warn_of_expiry(card: Card, clock: Clock) -> None:
+    """Say loudly that the own card is out of date; that stops nothing by itself (protocol §4)."""
+    left_ms = card.expires_ms - clock.now_ms()
+    if left_ms <= OVERLAP_MS:
+        code = "card_expired" if left_ms <= 0 else "card_expires_soon"
+        _log.warning("card.renew", code=code, authority=card.authority, sequence=card.sequence)

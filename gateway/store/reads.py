@@ -1,0 +1,294 @@
+"""What is asked of the rows: one query for each question."""
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
+
+import sqlalchemy as sa
+
+from gateway.core.ids import AuthorityId, CaseId, MessageId
+from gateway.ports import (
+    AnyRow,
+    BlobRow,
+    CaseRow,
+    EnvelopeRow,
+    MessageFilter,
+    MessageRow,
+    NoticeRow,
+    Outgoing,
+    ReceiptRow,
+    UploadRow,
+)
+from gateway.store.database import Database
+from gateway.store.statements import Lookup, Statement, by_key, named
+from gateway.store.tables import (
+    KINDS,
+    Kind,
+    blobs,
+    cases,
+    entries,
+    envelopes,
+    equals,
+    messages,
+    notices,
+    receipts,
+    refused,
+    uploads,
+)
+
+_MESSAGE, _ENVELOPE = KINDS[MessageRow], KINDS[EnvelopeRow]
+
+_LIMIT = sa.bindparam("limit", type_=sa.Integer)
+_NOW = sa.bindparam("now", type_=sa.BigInteger)
+_QUEUED = equals(messages.c.state, "queued")
+_BEFORE = messages.alias("before")
+_IS_FIRST = ~sa.exists().where(
+    equals(_BEFORE.c.state, "queued"),
+    _BEFORE.c.peer == messages.c.peer,
+    _BEFORE.c.case == messages.c.case,
+    _BEFORE.c.entry < messages.c.entry,
+)
+"""No queued message of the case comes before it: what failed, its followers are held behind."""
+
+DUE = Statement(
+    sa.select(messages, envelopes)
+    .join_from(
+        messages,
+        envelopes,
+        sa.and_(
+            envelopes.c.message_id == messages.c.id,
+            envelopes.c.sha256 == messages.c.envelope_sha256,
+            envelopes.c.body.is_not(None),
+        ),
+    )
+    .where(_QUEUED, named(messages.c.peer), messages.c.next_ms <= _NOW, _IS_FIRST)
+    .order_by(messages.c.entry)
+    .limit(_LIMIT)
+)
+OVERDUE = Statement(
+    sa.select(messages)
+    .where(_QUEUED, named(messages.c.peer), messages.c.expires_ms <= _NOW, _IS_FIRST)
+    .order_by(messages.c.entry)
+    .limit(_LIMIT)
+)
+UNRESOLVED = Statement(
+    sa.select(messages)
+    .where(equals(messages.c.state, "undetermined"), named(messages.c.peer), messages.c.next_ms <= _NOW)
+    .order_by(messages.c.next_ms, messages.c.entry)
+    .limit(_LIMIT)
+)
+QUEUED_BEHIND = Statement(
+    sa.select(messages)
+    .where(
+        equals(messages.c.direction, "out"),
+        messages.c.state.in_([sa.literal_column("'queued'"), sa.literal_column("'held'")]),
+        named(messages.c.peer),
+        named(messages.c.case),
+        messages.c.entry > sa.bindparam("entry", type_=sa.BigInteger),
+    )
+    .order_by(messages.c.entry)
+)
+NOTICES_DUE = Statement(
+    sa.select(notices)
+    .where(equals(notices.c.state, "queued"), named(notices.c.peer), notices.c.next_ms <= _NOW)
+    .order_by(notices.c.entry)
+    .limit(_LIMIT)
+)
+NEXT_DUE = Statement(
+    sa.select(sa.func.min(sa.column("next_ms"))).select_from(
+        sa.union_all(
+            sa.select(sa.func.min(messages.c.next_ms).label("next_ms")).where(
+                _QUEUED, named(messages.c.peer), _IS_FIRST
+            ),
+            sa.select(sa.func.min(messages.c.next_ms)).where(
+                equals(messages.c.state, "undetermined"), named(messages.c.peer)
+            ),
+            sa.select(sa.func.min(notices.c.next_ms)).where(
+                equals(notices.c.state, "queued"), named(notices.c.peer)
+            ),
+        ).subquery("due")
+    )
+)
+QUEUE_DEPTH = Statement(
+    sa.union_all(
+        sa.select(messages.c.peer, sa.func.count()).where(_QUEUED).group_by(messages.c.peer),
+        sa.select(notices.c.peer, sa.func.count())
+        .where(equals(notices.c.state, "queued"))
+        .group_by(notices.c.peer),
+    )
+)
+MESSAGES_WITH_ID = Statement(sa.select(messages).where(named(messages.c.id)))
+ENVELOPES = Statement(sa.select(envelopes).where(named(envelopes.c.message_id)))
+RECEIPTS = Statement(
+    sa.select(receipts)
+    .where(named(receipts.c.id), named(receipts.c.peer))
+    .order_by(receipts.c.entry, receipts.c.entry_sha256)
+)
+UPLOADS_OF = Lookup(tuple(uploads.c), (uploads.c.claimed_by,))
+UNCLAIMED_BYTES = Statement(
+    sa.select(sa.func.coalesce(sa.func.sum(blobs.c.size_bytes), sa.literal_column("0"))).where(
+        blobs.c.claimed_by.is_(None), named(blobs.c.peer)
+    )
+)
+UNCLAIMED_BLOBS = Statement(
+    sa.select(blobs).where(blobs.c.claimed_by.is_(None), blobs.c.received_ms < _NOW).limit(_LIMIT)
+)
+UNCLAIMED_UPLOADS = Statement(
+    sa.select(uploads).where(uploads.c.claimed_by.is_(None), uploads.c.stored_ms < _NOW).limit(_LIMIT)
+)
+REFUSALS_SINCE = Statement(
+    sa.select(sa.func.count())
+    .select_from(entries)
+    .where(refused(), named(entries.c.peer), entries.c.time_ms >= _NOW)
+)
+
+
+@cache
+def _all(kind: Kind[Any]) -> Statement:
+    return Statement(sa.select(kind.table).order_by(*(kind.table.c[name] for name in kind.key)))
+
+
+@cache
+def list_of_messages(filtered: frozenset[str], *, paged: bool) -> Statement:
+    """Return the SELECT of messages by the fields *filtered*, newest first."""
+    found = sa.select(messages).where(*(named(messages.c[name]) for name in sorted(filtered)))
+    if paged:
+        found = found.where(messages.c.entry < sa.bindparam("cursor", type_=sa.BigInteger))
+    return Statement(found.order_by(messages.c.entry.desc()).limit(_LIMIT))
+
+
+@cache
+def list_of_cases(*, of_peer: bool, paged: bool) -> Statement:
+    """Return the SELECT of cases by id.
+
+    Two peers can use one id. A page does not end between them, since the next begins after it.
+    """
+    conditions = []
+    if of_peer:
+        conditions.append(named(cases.c.peer))
+    if paged:
+        conditions.append(cases.c.id > sa.bindparam("cursor", type_=sa.Text))
+    page = sa.select(cases.c.id).where(*conditions).order_by(cases.c.id).limit(_LIMIT).subquery("page")
+    last = sa.select(sa.func.max(page.c.id)).scalar_subquery()
+    return Statement(
+        sa.select(cases).where(*conditions, cases.c.id <= last).order_by(cases.c.id, cases.c.peer)
+    )
+
+
+class RowReads:
+    """The reading half of `ports.Store`, but for the audit log."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def get(self, kind: type[AnyRow], *key: str | int) -> AnyRow | None:
+        """Return the row under *key*, or None."""
+        return (await self.get_many(kind, [key])).get(key)
+
+    async def get_many(
+        self, kind: type[AnyRow], keys: Sequence[tuple[str | int, ...]]
+    ) -> dict[tuple[str | int, ...], AnyRow]:
+        """Return the rows that exist among *keys*, by key, in one query."""
+        how: Kind[AnyRow] = KINDS[kind]
+        found = [how.build(columns) for columns in await self._database.find(by_key(how), keys)]
+        return {how.key_of(row): row for row in found}
+
+    async def all(self, kind: type[AnyRow]) -> list[AnyRow]:
+        """Return every row of a small table, by key."""
+        how: Kind[AnyRow] = KINDS[kind]
+        return [how.build(columns) for columns in await self._database.fetch(_all(how))]
+
+    async def messages(
+        self, where: MessageFilter, *, cursor: int | None = None, limit: int = 50
+    ) -> list[MessageRow]:
+        """Return messages newest first; *cursor* is the `entry` of the last one seen."""
+        wanted = filters(where)
+        statement = list_of_messages(frozenset(wanted), paged=cursor is not None)
+        return await self._rows(MessageRow, statement, **wanted, cursor=cursor, limit=limit)
+
+    async def messages_with_id(self, message: MessageId) -> list[MessageRow]:
+        """Return every message, of any peer and direction, with this id."""
+        return await self._rows(MessageRow, MESSAGES_WITH_ID, id=message)
+
+    async def cases(
+        self, *, peer: AuthorityId | None = None, cursor: CaseId | None = None, limit: int = 50
+    ) -> list[CaseRow]:
+        """Return cases by id; some more than *limit* where peers share the last id."""
+        statement = list_of_cases(of_peer=peer is not None, paged=cursor is not None)
+        return await self._rows(CaseRow, statement, peer=peer, cursor=cursor, limit=limit)
+
+    async def due(self, peer: AuthorityId, now_ms: int, *, limit: int) -> list[Outgoing]:
+        """Return the first queued message of each case that may be posted now, oldest first."""
+        found = await self._database.fetch(DUE, peer=peer, now=now_ms, limit=limit)
+        width = len(_MESSAGE.names)
+        return [
+            Outgoing(message=_MESSAGE.build(columns[:width]), envelope=_ENVELOPE.build(columns[width:]))
+            for columns in map(tuple, found)
+        ]
+
+    async def overdue(self, peer: AuthorityId, now_ms: int, *, limit: int) -> list[MessageRow]:
+        """Return the queued messages to *peer* past their `expires_ms`, oldest first."""
+        return await self._rows(MessageRow, OVERDUE, peer=peer, now=now_ms, limit=limit)
+
+    async def unresolved(self, peer: AuthorityId, now_ms: int, *, limit: int) -> list[MessageRow]:
+        """Return the undetermined messages to *peer* whose `next_ms` has come."""
+        return await self._rows(MessageRow, UNRESOLVED, peer=peer, now=now_ms, limit=limit)
+
+    async def queued_behind(self, peer: AuthorityId, case: CaseId, entry: int) -> list[MessageRow]:
+        """Return the queued or held outgoing messages of a case recorded after *entry*."""
+        return await self._rows(MessageRow, QUEUED_BEHIND, peer=peer, case=case, entry=entry)
+
+    async def notices_due(self, peer: AuthorityId, now_ms: int, *, limit: int) -> list[NoticeRow]:
+        """Return later receipts to deliver to *peer* now, oldest first."""
+        return await self._rows(NoticeRow, NOTICES_DUE, peer=peer, now=now_ms, limit=limit)
+
+    async def next_due_ms(self, peer: AuthorityId) -> int | None:
+        """Return when the next message or notice for *peer* is due, or None."""
+        next_ms: int | None = (await self._database.fetch(NEXT_DUE, peer=peer))[0][0]
+        return next_ms
+
+    async def queue_depth(self) -> dict[AuthorityId, int]:
+        """Return the number of queued messages and notices by peer."""
+        depth: dict[AuthorityId, int] = {}
+        for peer, count in await self._database.fetch(QUEUE_DEPTH):
+            depth[peer] = depth.get(peer, 0) + count
+        return depth
+
+    async def envelopes(self, message: MessageId) -> list[EnvelopeRow]:
+        """Return every envelope made for an outgoing message."""
+        return await self._rows(EnvelopeRow, ENVELOPES, message_id=message)
+
+    async def receipts(self, peer: AuthorityId, message: MessageId) -> list[ReceiptRow]:
+        """Return the peer's receipts about an outgoing message, oldest first."""
+        return await self._rows(ReceiptRow, RECEIPTS, peer=peer, id=message)
+
+    async def uploads_of(self, messages: Sequence[MessageId]) -> list[UploadRow]:
+        """Return the uploads that these outgoing messages carry, in one query."""
+        found = await self._database.find(UPLOADS_OF, [(message,) for message in messages])
+        return [KINDS[UploadRow].build(columns) for columns in found]
+
+    async def unclaimed_bytes(self, peer: AuthorityId) -> int:
+        """Return the bytes of blobs of *peer* that no envelope claimed."""
+        return int((await self._database.fetch(UNCLAIMED_BYTES, peer=peer))[0][0])
+
+    async def unclaimed_before(self, time_ms: int, *, limit: int) -> list[BlobRow | UploadRow]:
+        """Return blobs and uploads stored before *time_ms* that nothing claimed."""
+        found: list[BlobRow | UploadRow] = []
+        found += await self._rows(BlobRow, UNCLAIMED_BLOBS, now=time_ms, limit=limit)
+        if len(found) < limit:
+            found += await self._rows(UploadRow, UNCLAIMED_UPLOADS, now=time_ms, limit=limit - len(found))
+        return found
+
+    async def refusals_since(self, peer: AuthorityId, time_ms: int) -> int:
+        """Return how many signed refusals went to *peer* since *time_ms*."""
+        return int((await self._database.fetch(REFUSALS_SINCE, peer=peer, now=time_ms))[0][0])
+
+    async def _rows(self, kind: type[AnyRow], statement: Statement, **values: object) -> list[AnyRow]:
+        how: Kind[AnyRow] = KINDS[kind]
+        return [how.build(columns) for columns in await self._database.fetch(statement, **values)]
+
+
+def filters(where: MessageFilter) -> Mapping[str, object]:
+    """Return the fields of *where* that are set."""
+    found = {name: getattr(where, name) for name in ("direction", "peer", "kind", "case", "state")}
+    return {name: value for name, value in found.items() if value is not None}

@@ -1,0 +1,151 @@
+"""The store: what `ports.Store` promises, on one of two databases."""
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from gateway.core.errors import Misconfigured, Misuse
+from gateway.core.ids import AuthorityId
+from gateway.core.merkle import EMPTY_ROOT
+from gateway.core.note import Checkpoint, verify_checkpoint
+from gateway.core.proof import Receipt
+from gateway.ports import Change, Clock, Entropy, Probe, Recorded
+from gateway.store.batch import Pen
+from gateway.store.committer import Committer
+from gateway.store.database import BadRow, Database, Transaction
+from gateway.store.ledger import ADD_HEAD, HEAD, HEAD_ID, LogStopped, opened_head
+from gateway.store.outbox import OutboxSignal
+from gateway.store.reads import RowReads
+from gateway.store.sqlite import SqliteDatabase
+from gateway.store.trail import NEWEST, TrailReads
+from keys.signing import LogKeys
+
+POLL_S = 1.0
+"""How often the outbox is looked at where other processes write too: a notification can get lost."""
+_URL = "store.url: sqlite:///FILE or postgresql://USER@HOST/DATABASE"
+
+
+class SqlStore(RowReads, TrailReads):
+    """The rows and the audit log of one authority; see `ports.Store`.
+
+    Made by `open_store`, and ended with `close`.
+    """
+
+    def __init__(self, database: Database, pen: Pen, committer: Committer, outbox: OutboxSignal) -> None:
+        super().__init__(database)
+        self._pen = pen
+        self._committer = committer
+        self._outbox = outbox
+
+    @property
+    def broken(self) -> str | None:
+        """Why nothing can be written until the process starts anew; None while all is well."""
+        return self._committer.broken
+
+    async def record(self, change: Change) -> Recorded:
+        """Return once *change* is durable. Raises Stale, Unavailable."""
+        return await self._committer.record(change)
+
+    async def receipt(self, index: int) -> Receipt:
+        """Return entry *index* with a proof to the newest signed checkpoint that covers it."""
+        receipt = await self._proved(index)
+        if receipt is None and await self.entry(index) is not None:
+            await self._committer.checkpoint()
+            receipt = await self._proved(index)
+        if receipt is None:
+            raise Misuse(404, "no_such_entry", "the log has no entry with this index")
+        return receipt
+
+    async def checkpoint(self) -> Checkpoint:
+        """Return the newest signed checkpoint of the own log, signing one if there is none newer."""
+        ((size, signed, text),) = await self._database.fetch(NEWEST)
+        if signed == size:
+            return verify_checkpoint(text, self._pen.identity)
+        return await self._committer.checkpoint()
+
+    async def own_route(self, peer: AuthorityId) -> bool:
+        """Return whether this process is the one that delivers to *peer* now."""
+        return await self._database.own_route(peer)
+
+    async def outbox_changed(self, timeout_s: float, seen: int | None = None) -> int:
+        """Return when something may have become due, or after *timeout_s*: a hint only."""
+        return await self._outbox.wait(timeout_s, seen)
+
+    async def close(self) -> None:
+        """Write what was handed in, sign the head, and close the database."""
+        try:
+            await self._committer.close()
+        finally:
+            self._pen.signing.shutdown()
+            await self._database.close()
+
+
+async def open_store(
+    url: str,
+    *,
+    authority: AuthorityId,
+    origin: str,
+    signer: LogKeys,
+    clock: Clock,
+    entropy: Entropy,
+    probe: Probe,
+    data_dir: Path,
+) -> SqlStore:
+    """Return the store at *url*, its tables brought up to date.
+
+    A relative path of a SQLite URL begins at *data_dir*.
+
+    Raises:
+        Misconfigured: it cannot be opened, is in use, or belongs to another log.
+    """
+    database, outbox = await _open_database(url, data_dir)
+    signing = ThreadPoolExecutor(1, "store-signer")
+    pen = Pen(authority=authority, origin=origin, signer=signer, clock=clock, probe=probe, signing=signing)
+    try:
+        await _claim(database, pen)
+        head = await opened_head(database)
+    except LogStopped as fault:
+        await database.close()
+        raise Misconfigured(f"store.url: {fault}") from None
+    except BaseException:
+        await database.close()
+        raise
+    committer = Committer(database, pen, entropy=entropy, outbox=outbox, head=head)
+    return SqlStore(database, pen, committer, outbox)
+
+
+async def _open_database(url: str, data_dir: Path) -> tuple[Database, OutboxSignal]:
+    try:
+        parsed = sa.make_url(url)
+    except sa.exc.ArgumentError:
+        raise Misconfigured(_URL) from None
+    if parsed.get_backend_name() == "sqlite" and parsed.database:
+        return await SqliteDatabase.opened(data_dir / parsed.database), OutboxSignal()
+    if parsed.get_backend_name() != "postgresql":
+        raise Misconfigured(_URL)
+    outbox = OutboxSignal(poll_s=POLL_S)
+    try:
+        # asyncpg and greenlet are an extra, and take memory that a node on SQLite can do without.
+        from gateway.store.postgres import PostgresDatabase  # noqa: PLC0415 - see above
+
+        return await PostgresDatabase.opened(parsed, outbox), outbox
+    except ImportError as error:
+        raise Misconfigured('store.url: PostgreSQL needs the extra "postgres"') from error
+
+
+async def _claim(database: Database, pen: Pen) -> None:
+    """Make the head of an empty database, and check that it is this log's."""
+    if not await database.fetch(HEAD):
+        first = {"id": HEAD_ID, "authority": pen.authority, "origin": pen.origin}
+        empty = {"size": 0, "root": EMPTY_ROOT, "time_ms": pen.clock.now_ms(), "signed": None}
+
+        async def begin(transaction: Transaction) -> None:
+            await transaction.write(ADD_HEAD, [{**first, **empty}])
+
+        with suppress(BadRow):  # another process began it in this moment; what it wrote is compared below
+            await database.transact(begin)
+    _, authority, origin, *_ = (await database.fetch(HEAD))[0]
+    if (authority, origin) != (pen.authority, pen.origin):
+        raise Misconfigured(f"store.url: this database holds the log {origin} of {authority}")

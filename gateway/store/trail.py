@@ -1,0 +1,120 @@
+"""What is asked of the audit log: entries, proofs, checkpoints."""
+
+from collections.abc import AsyncIterator
+from functools import cache
+from typing import Any
+
+import sqlalchemy as sa
+
+from gateway.core.errors import Misuse
+from gateway.core.merkle import NodeGetter, consistency, consistency_nodes, inclusion, inclusion_nodes
+from gateway.core.proof import Receipt, encode_proof
+from gateway.ports import EntryFilter, Logged
+from gateway.store.database import Database
+from gateway.store.ledger import NODES, node_getter
+from gateway.store.statements import Statement, named
+from gateway.store.tables import checkpoints, entries, head
+
+_PAGE = 500
+_COLUMNS = (entries.c.index, entries.c.leaf, entries.c.time_ms)
+_INDEX = sa.bindparam("index", type_=sa.BigInteger)
+
+ENTRY = Statement(sa.select(*_COLUMNS).where(entries.c.index == _INDEX))
+LEAVES = Statement(
+    sa.select(*_COLUMNS)
+    .where(entries.c.index >= _INDEX, entries.c.index < sa.bindparam("end", type_=sa.BigInteger))
+    .order_by(entries.c.index)
+)
+SIZE = Statement(sa.select(head.c.size))
+NEWEST = Statement(
+    sa.select(head.c.size, head.c.signed, checkpoints.c.text).join_from(
+        head, checkpoints, checkpoints.c.size == head.c.signed, isouter=True
+    )
+)
+PROVABLE = Statement(
+    sa.select(entries.c.leaf, checkpoints.c.size, checkpoints.c.text)
+    .where(entries.c.index == _INDEX, checkpoints.c.size > entries.c.index)
+    .order_by(checkpoints.c.size.desc())
+    .limit(sa.literal_column("1"))
+)
+_FILTERED = {"peer": entries.c.peer, "message_id": entries.c.message_id, "event": entries.c.event}
+
+
+@cache
+def list_of_entries(filtered: frozenset[str], *, after: bool, before: bool, paged: bool) -> Statement:
+    """Return the SELECT of entries by the fields *filtered*, oldest first.
+
+    Times grow with the index, so that a list that begins at a time can follow their index.
+    """
+    found = sa.select(*_COLUMNS).where(*(named(_FILTERED[name]) for name in sorted(filtered)))
+    if after:
+        found = found.where(entries.c.time_ms >= sa.bindparam("after_ms", type_=sa.BigInteger))
+    if before:
+        found = found.where(entries.c.time_ms <= sa.bindparam("before_ms", type_=sa.BigInteger))
+    if paged:
+        found = found.where(entries.c.index > sa.bindparam("cursor", type_=sa.BigInteger))
+    order = (entries.c.time_ms, entries.c.index) if after else (entries.c.index,)
+    return Statement(found.order_by(*order).limit(sa.bindparam("limit", type_=sa.Integer)))
+
+
+class TrailReads:
+    """The reading half of `ports.Store` for the audit log."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def entries(
+        self, where: EntryFilter, *, cursor: int | None = None, limit: int = 50
+    ) -> list[Logged]:
+        """Return entries oldest first, from after index *cursor*."""
+        wanted = {name: getattr(where, name) for name in _FILTERED if getattr(where, name) is not None}
+        statement = list_of_entries(
+            frozenset(wanted),
+            after=where.after_ms is not None,
+            before=where.before_ms is not None,
+            paged=cursor is not None,
+        )
+        found = await self._database.fetch(
+            statement,
+            **wanted,
+            after_ms=where.after_ms,
+            before_ms=where.before_ms,
+            cursor=cursor,
+            limit=limit,
+        )
+        return [_logged(columns) for columns in found]
+
+    async def entry(self, index: int) -> Logged | None:
+        """Return one entry."""
+        found = await self._database.fetch(ENTRY, index=index)
+        return _logged(found[0]) if found else None
+
+    async def leaves(self, start: int, end: int) -> AsyncIterator[Logged]:
+        """Yield the entries from *start* up to, not with, *end*."""
+        for page in range(start, end, _PAGE):
+            for columns in await self._database.fetch(LEAVES, index=page, end=min(page + _PAGE, end)):
+                yield _logged(columns)
+
+    async def consistency(self, old: int, new: int) -> list[bytes]:
+        """Return the RFC 6962 consistency proof between two sizes. Raises Misuse."""
+        if new > (await self._database.fetch(SIZE))[0][0]:
+            raise Misuse(400, "no_such_size", "the log is not that large")
+        return consistency(old, new, await self._nodes(consistency_nodes(old, new)))
+
+    async def _proved(self, index: int) -> Receipt | None:
+        """Return entry *index* with a proof, or None when no checkpoint covers it."""
+        found = await self._database.fetch(PROVABLE, index=index)
+        if not found:
+            return None
+        leaf, size, text = found[0]
+        node = await self._nodes(inclusion_nodes(index, size))
+        return Receipt(bytes(leaf), encode_proof(index, inclusion(index, size, node), text))
+
+    async def _nodes(self, places: list[tuple[int, int]]) -> NodeGetter:
+        found = await self._database.find(NODES, places)
+        return node_getter({(level, index): digest for level, index, digest in found})
+
+
+def _logged(columns: Any) -> Logged:  # noqa: ANN401 - a row of either driver
+    index, leaf, time_ms = columns
+    return Logged(index=index, leaf=leaf, time_ms=time_ms)

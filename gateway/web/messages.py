@@ -1,0 +1,294 @@
+"""Messages at the hook: lists, states and timelines, content, and what the authority does with them."""
+
+from dataclasses import replace
+from http import HTTPStatus
+
+from aiohttp import web
+
+from gateway.core import custody, delivery
+from gateway.core.entry import Draft, Entry, parse_entry
+from gateway.core.envelope import Content
+from gateway.core.errors import Malformed, Misuse, Stale, Unavailable
+from gateway.core.ids import AuthorityId, parse_authority, parse_case_id, parse_message_id
+from gateway.core.message import Message, parse_common
+from gateway.core.proof import parse_receipt
+from gateway.core.strict import from_b64url, parse_json, time_text
+from gateway.peering.settlement import Settlement
+from gateway.ports import (
+    THIS_ENTRY,
+    Change,
+    ContentRow,
+    Direction,
+    EntryFilter,
+    MessageFilter,
+    MessageRow,
+    NoticeRow,
+)
+from gateway.web.context import CONTEXT, Context
+from gateway.web.documents import Page, query, read_json_bytes, respond, respond_bytes, respond_page
+from gateway.web.middleware import BEARER
+from gateway.web.submission import Submission
+from keys.rest import Box
+
+_TRIES = 16
+_TIMELINE = 1000
+_WHICH = ("peer", "direction")
+_STATES = frozenset({*delivery.State, "available"})
+_HANDED_OVER = "handed_over"
+_WAITING = frozenset({delivery.State.QUEUED, delivery.State.UNDETERMINED})
+
+
+async def submit(request: web.Request) -> web.Response:
+    """Take a draft; answer once the message is durable (or, dry, with its findings alone)."""
+    dry_run = _flag(query(request, "dry_run").get("dry_run"))
+    raw = await read_json_bytes(request)
+    submission = Submission(request.app[CONTEXT], request[BEARER].id)
+    if dry_run:
+        return respond(await submission.dry_run(raw))
+    answer = await submission.submit(raw, request.headers.get("Idempotency-Key"))
+    return respond_bytes(answer.body, status=answer.status, headers={"Location": answer.location})
+
+
+async def index(request: web.Request) -> web.Response:
+    """List messages, newest first."""
+    page = Page.of(request, "direction", "peer", "kind", "case", "state")
+    asked = page.filters
+    where = MessageFilter(
+        direction=_direction(asked.get("direction")),
+        peer=_authority(asked.get("peer")),
+        kind=asked.get("kind"),
+        case=parse_case_id(asked["case"]) if "case" in asked else None,
+        state=_state(asked.get("state")),
+    )
+    rows = await request.app[CONTEXT].store.messages(where, cursor=page.after, limit=page.limit)
+    return respond_page(request, page, [summary(row) for row in rows], rows[-1].entry if rows else None)
+
+
+async def show(request: web.Request) -> web.Response:
+    """Say all that may be said of a message without opening it."""
+    row = await find(request)
+    store = request.app[CONTEXT].store
+    receipts = await store.receipts(row.peer, row.id) if row.direction is Direction.OUT else []
+    logged = await store.entries(EntryFilter(peer=row.peer, message_id=row.id), limit=_TIMELINE)
+    entries = [parse_entry(one.leaf) for one in logged]
+    entries += [parse_entry(parse_receipt(one.body).entry) for one in receipts]
+    timeline = [_moment(entry) for entry in sorted(entries, key=lambda entry: entry.time_ms)]
+    findings = parse_json(row.findings.encode())
+    return respond({**summary(row), "findings": findings, "receipts": len(receipts), "timeline": timeline})
+
+
+async def receipts(request: web.Request) -> web.Response:
+    """Give the peer's receipts about an outgoing message, each as it came."""
+    row = await find(request)
+    if row.direction is not Direction.OUT:
+        raise Misuse(HTTPStatus.CONFLICT, "wrong_direction", "the sender of a message holds its receipts")
+    found = await request.app[CONTEXT].store.receipts(row.peer, row.id)
+    held = [parse_receipt(one.body) for one in found]
+    return respond({"items": [{"entry": one.entry.decode("ascii"), "proof": one.proof} for one in held]})
+
+
+async def content(request: web.Request) -> web.Response:
+    """Give the message as it was signed; the reading is logged before a byte leaves."""
+    row = await find(request)
+    stored = await open_stored(request.app[CONTEXT], row)
+    message = message_of(stored)
+    await log_reading(request, row)
+    return respond_bytes(message.raw, status=HTTPStatus.OK)
+
+
+async def jws(request: web.Request) -> web.Response:
+    """Give the compact JWS; the reading is logged before a byte leaves."""
+    row = await find(request)
+    stored = await open_stored(request.app[CONTEXT], row)
+    await log_reading(request, row)
+    return web.Response(body=stored.jws.encode("ascii"), content_type="application/jose")
+
+
+async def acknowledge(request: web.Request) -> web.Response:
+    """Note that the case system took the content over; the sender gets a receipt of it.
+
+    The entry travels, so it names no account. Done again, it changes nothing.
+    """
+    context = request.app[CONTEXT]
+    for _ in range(_TRIES):
+        row = await find(request)
+        if row.direction is not Direction.IN:
+            raise Misuse(HTTPStatus.CONFLICT, "wrong_direction", "only what came in can be taken over")
+        if row.state == _HANDED_OVER:
+            return web.Response(status=HTTPStatus.NO_CONTENT)
+        try:
+            await context.store.record(_hand_over(row))
+        except Stale:
+            continue
+        return web.Response(status=HTTPStatus.NO_CONTENT)
+    raise Unavailable("others are changing the same message")
+
+
+async def retry(request: web.Request) -> web.Response:
+    """Make the next attempt due now, and end the backoff of the peer."""
+    row = await _step(request, delivery.Retry())
+    request.app[CONTEXT].peer_seen(row.peer)
+    return respond(summary(row), status=HTTPStatus.ACCEPTED)
+
+
+async def cancel(request: web.Request) -> web.Response:
+    """Give a held message up."""
+    return respond(summary(await _step(request, delivery.Cancel())), status=HTTPStatus.ACCEPTED)
+
+
+async def release(request: web.Request) -> web.Response:
+    """Let a held message go, signed anew for where its case stands now."""
+    submission = Submission(request.app[CONTEXT], request[BEARER].id)
+    return respond(summary(await submission.release(await _outgoing(request))), status=HTTPStatus.ACCEPTED)
+
+
+async def find(request: web.Request) -> MessageRow:
+    """Return the message that path and query name.
+
+    Raises:
+        Misuse: 404; 409 `ambiguous` when two peers share the id and `peer` does not tell.
+    """
+    asked = query(request, *_WHICH)
+    peer, direction = _authority(asked.get("peer")), _direction(asked.get("direction"))
+    message = parse_message_id(request.match_info["id"])
+    rows = [
+        row
+        for row in await request.app[CONTEXT].store.messages_with_id(message)
+        if peer in {None, row.peer} and direction in {None, row.direction}
+    ]
+    if not rows:
+        raise Misuse(HTTPStatus.NOT_FOUND, "not_found", "there is no such message here")
+    if len(rows) > 1:
+        raise Misuse(
+            HTTPStatus.CONFLICT,
+            "ambiguous",
+            "more than one message has this id: say which with peer (and direction)",
+            members={"candidates": [{"peer": row.peer, "direction": row.direction} for row in rows]},
+        )
+    return rows[0]
+
+
+async def open_stored(context: Context, row: MessageRow) -> Content:
+    """Return the content of a message. Raises Misuse: 410 `erased`."""
+    found = await context.store.get(ContentRow, row.direction, row.peer, row.id)
+    if found is None:
+        raise Misuse(HTTPStatus.GONE, "erased", "the content of this message was erased")
+    box = Box(found.wrapped_key, found.ciphertext)
+    return custody.open_content(context.keyring().storage, row.direction, row.peer, row.id, box)
+
+
+def message_of(stored: Content) -> Message:
+    """Return the message in content of our own store, whose signature was verified before it was kept."""
+    _, payload, _ = stored.jws.split(".")
+    return parse_common(from_b64url(payload))
+
+
+async def log_reading(
+    request: web.Request, row: MessageRow, extra: tuple[tuple[str, str | int], ...] = ()
+) -> None:
+    """Record that the bearer reads content of the message *row*. Raises Unavailable."""
+    entry = _draft(row, "content.read", actor_ref=request[BEARER].id, extra=extra)
+    await request.app[CONTEXT].store.record(Change(name="read", entries=(entry,)))
+
+
+def summary(row: MessageRow) -> dict[str, object]:
+    """Return what lists show of a message."""
+    waits = row.direction is Direction.OUT and row.state in _WAITING and row.next_ms
+    return {
+        "id": row.id,
+        "case": row.case,
+        "direction": row.direction,
+        "peer": row.peer,
+        "kind": row.kind,
+        "state": row.state,
+        "created": time_text(row.created_ms),
+        "expires": time_text(row.expires_ms),
+        "recorded": time_text(row.recorded_ms),
+        "in_reply_to": row.in_reply_to,
+        "attempt": row.attempt,
+        "next_attempt": time_text(row.next_ms) if waits else None,
+        "problem": row.problem,
+    }
+
+
+async def _outgoing(request: web.Request) -> MessageRow:
+    row = await find(request)
+    if row.direction is not Direction.OUT:
+        raise Misuse(HTTPStatus.CONFLICT, "wrong_direction", "only what goes out is delivered from here")
+    return row
+
+
+async def _step(request: web.Request, event: delivery.Retry | delivery.Cancel) -> MessageRow:
+    """Apply an operator's *event* to an outgoing message. Raises Misuse."""
+    context, row = request.app[CONTEXT], await _outgoing(request)
+    settlement = Settlement(
+        context.store,
+        context.directory.own.authority,
+        context.keyring().storage,
+        context.clock,
+        context.entropy,
+    )
+    return await settlement.settle(row, event, actor_ref=request[BEARER].id)
+
+
+def _hand_over(row: MessageRow) -> Change:
+    taken = replace(row, state=_HANDED_OVER)
+    notice = NoticeRow(entry=THIS_ENTRY, version=0, peer=row.peer, id=row.id, state="queued")
+    entry = _draft(row, "content.handed_over")
+    return Change(name="hand_over", entries=(entry,), puts=(taken, notice), answers=True)
+
+
+def _draft(
+    row: MessageRow,
+    event: str,
+    *,
+    actor_ref: str | None = None,
+    extra: tuple[tuple[str, str | int], ...] = (),
+) -> Draft:
+    return Draft(
+        event=event,
+        outcome="ok",
+        peer=row.peer,
+        message_id=row.id,
+        envelope_sha256=row.envelope_sha256,
+        message_sha256=row.message_sha256,
+        actor_ref=actor_ref,
+        extra=extra,
+    )
+
+
+def _moment(entry: Entry) -> dict[str, object]:
+    moment: dict[str, object] = {
+        "time": time_text(entry.time_ms),
+        "event": entry.event,
+        "outcome": entry.outcome,
+        "by": entry.authority,
+    }
+    if entry.reason is not None:
+        moment["reason"] = entry.reason
+    return moment
+
+
+def _authority(text: str | None) -> AuthorityId | None:
+    return None if text is None else parse_authority(text)
+
+
+def _direction(text: str | None) -> Direction | None:
+    if text is None:
+        return None
+    try:
+        return Direction(text)
+    except ValueError:
+        raise Malformed("direction is in or out") from None
+
+
+def _state(text: str | None) -> str | None:
+    if text is not None and text not in _STATES:
+        raise Malformed("not a state that a message can be in")
+    return text
+
+
+def _flag(text: str | None) -> bool:
+    if text not in {None, "true", "false"}:
+        raise Malformed("dry_run is true or false")
+    return text == "true"
