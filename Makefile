@@ -5,23 +5,25 @@ UV := .uv/bin/uv
 BIN := .venv/bin
 UV_VERSION := 0.13.9
 
-.PHONY: demo test check fix bench clean
+.PHONY: demo test check lint fix bench clean
 
 demo: .venv/.run
 	@$(BIN)/python -m gateway.cli.demo $(if $(SERVE),--serve) $(if $(CASE),--case $(CASE))
 
-test: check
+test: lint
 	@$(BIN)/coverage erase
 	@$(BIN)/coverage run -m pytest -n 2 tests
 	@$(BIN)/coverage combine -q
 	@$(BIN)/coverage report
 
-check: .venv/.dev
+check: lint
+	@$(BIN)/pytest -q -n 2 tests/core
+
+lint: .venv/.dev
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
-	@$(BIN)/pytest -q -n 2 tests/core
 
 fix: .venv/.dev
 	@$(BIN)/ruff check --fix .

@@ -1,8 +1,10 @@
 """How the command line gets in: the token that `art18 init` left is taken up at the first start."""
 
+import asyncio
 from pathlib import Path
 
 from gateway.core.entry import Draft
+from gateway.core.errors import Misconfigured
 from gateway.ports import Change, Clock, Entropy, Store, TokenRow
 from gateway.web.tokens import Scope, token_row, token_sha256
 
@@ -14,13 +16,19 @@ async def admit_command_line(store: Store, token_file: Path, clock: Clock, entro
 
     A token that an operator revoked stays revoked. Without the file nothing happens.
     """
-    try:
-        token = token_file.read_text(encoding="ascii").strip()
-    except (FileNotFoundError, UnicodeDecodeError):
-        return
+    token = await asyncio.to_thread(_read, token_file)
     digest = token_sha256(token)
     if not token or any(row.sha256 == digest for row in await store.all(TokenRow)):
         return
     row = token_row(token, token_id=entropy.uuid4(), name=_NAME, scopes=tuple(Scope), now_ms=clock.now_ms())
     draft = Draft(event="token.created", outcome="ok", extra=(("token_id", row.id),))
     await store.record(Change(name="token", entries=(draft,), puts=(row,)))
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        return ""
+    except (OSError, UnicodeDecodeError):
+        raise Misconfigured(f"hook.token_file: {path} cannot be read as a token") from None

@@ -21,7 +21,7 @@ class Door:
         self.address = address
 
     @classmethod
-    async def opened(  # noqa: PLR0913 - a listener is all of these
+    async def opened(
         cls,
         app: web.Application,
         name: str,

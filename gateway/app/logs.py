@@ -19,7 +19,7 @@ from typing_extensions import override
 
 KEYS = frozenset(
     {
-        "event", "level", "time", "logger", "error", "frames", "place",
+        "event", "level", "time", "request_id", "incident", "logger", "error", "frames", "place",
         "authority", "peer", "message_id", "case", "kind", "door", "address", "sequence",
         "code", "reason", "status", "state", "outcome", "attempt", "count", "size_bytes", "index",
         "method", "route", "took_ms", "wait_ms", "retry_after_s", "actor_ref", "entry_sha256",

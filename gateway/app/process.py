@@ -43,7 +43,7 @@ def run(
             runner.run(_until_stopped(settings, outside))
     except (GatewayFault, KeyFault):
         raise
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the text of an unforeseen error may hold content
         _log.error("node.failed", exc_info=error)
         raise SystemExit(1) from None
 

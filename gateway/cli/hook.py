@@ -2,16 +2,19 @@
 
 import http.client
 import json
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NoReturn
-from urllib.parse import quote, urlencode
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from gateway.core.errors import Flaw, GatewayFault, Unavailable
 
 _TIMEOUT_S = 60
 _CHUNK = 1 << 20
+_PAGE = 200  # items of one answer
+_NEXT_PAGE = re.compile(r'<([^>]*)>; *rel="next"')
 _ANY = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - dialled, not bound
 _NEXT = {
     http.client.UNAUTHORIZED: " (the token in cli.token is not one that this node accepts)",
@@ -113,6 +116,21 @@ class Hook:
     def get(self, *parts: str, query: Mapping[str, object] | None = None) -> dict[str, object]:
         """Return the JSON object under the path of *parts*, each quoted."""
         return self.ask("GET", path_of(*parts), query=query).document()
+
+    def items(
+        self, *parts: str, query: Mapping[str, object] | None = None, limit: int | None = None
+    ) -> list[dict[str, object]]:
+        """Return the items of a list, page after page, at most *limit* of them."""
+        found: list[dict[str, object]] = []
+        asked = {**(query or {}), "limit": _PAGE if limit is None else min(limit, _PAGE)}
+        while True:
+            answer = self.ask("GET", path_of(*parts), query=asked)
+            items = answer.document()["items"]
+            found += items if isinstance(items, list) else []
+            following = _NEXT_PAGE.fullmatch(answer.headers.get("link", ""))
+            if following is None or (limit is not None and len(found) >= limit):
+                return found[:limit]
+            asked = dict(parse_qsl(urlsplit(following[1]).query))
 
     def post(self, *parts: str, document: object = None, query: Mapping[str, object] | None = None) -> Answer:
         """Return the answer to a POST to the path of *parts*."""

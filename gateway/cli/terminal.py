@@ -8,6 +8,7 @@ import json
 import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import click
@@ -27,6 +28,11 @@ def plain(value: object) -> str:
     return "".join(
         "\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) in _UNSAFE else c for c in str(value)
     )
+
+
+def moment(value: object) -> str:
+    """Return a time of the wire as people read it, in UTC to the second."""
+    return plain(value) if value is None else plain(value)[:19].replace("T", " ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +66,12 @@ class Terminal:
             TransferSpeedColumn(),
         )
         return Progress(*columns, console=_console(stderr=True), disable=self.json or not sys.stderr.isatty())
+
+    def status(self, text: str) -> AbstractContextManager[object]:
+        """Show on standard error that something is waited for; silent without a terminal."""
+        if self.json or not sys.stderr.isatty():
+            return nullcontext()
+        return _console(stderr=True).status(text)
 
 
 def _console(*, stderr: bool) -> Console:

@@ -12,7 +12,7 @@ _ATTEMPTS = 4
 _VERSION = {"Tus-Resumable": "1.0.0"}
 _CONFLICT = 409
 _MEDIA_TYPE = "application/offset+octet-stream"
-DEFAULT_ROLE = "annex"
+DEFAULT_ROLE = "other"
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ _EVERY = "*"
 """In the path of a rule: every item of the list."""
 _SERIOUS_CRIME_MONTHS = 48
 _ENOUGH_LETTERS = 40
+_SAMPLE = 240  # characters that tell the script of a text
 _LETTERS = re.compile(r"[^\W\d_]+")
 _SCRIPTS: Mapping[str, re.Pattern[str]] = MappingProxyType(
     {
@@ -238,7 +239,7 @@ def _scripts(message: Message) -> Iterator[Finding]:
         for place, holder in _places(message.payload, owner):
             tag, *subtags = holder.get("language", "und").split("-")
             expected = next((subtag for subtag in subtags if subtag in _SCRIPTS), _USUAL_SCRIPT.get(tag))
-            prose = " ".join(text for path in paths for _, text in _places(holder, path))
+            prose = " ".join(text for path in paths for _, text in _places(holder, path))[:_SAMPLE]
             letters = _count(_LETTERS, prose)
             if expected is None or letters < _ENOUGH_LETTERS:
                 continue

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Self
 
 import aiohttp
 
@@ -35,6 +35,8 @@ _MAX_NOTE_BYTES = 256 * 1024
 _TIMEOUT = aiohttp.ClientTimeout(total=60, sock_connect=10)
 _BLOB_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=300)
 _KEEPALIVE_S = 60
+_DAY_S = 86_400
+_SECONDS_DIGITS = 9
 _SIGNED = frozenset({200, 201, 409, 422})
 
 
@@ -47,7 +49,7 @@ class PeerUnavailable(Unavailable):
 
 
 class _BrokeOff(PeerUnavailable):
-    """A connection that had served before ended instead of answering."""
+    """The connection ended instead of an answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +175,7 @@ class PeerClient:
         self,
         method: str,
         path: str,
-        body: object = None,
+        body: bytes | BinaryIO | None = None,
         media_type: str = "application/json",
         *,
         headers: Mapping[str, str] | None = None,
@@ -181,58 +183,50 @@ class PeerClient:
     ) -> _Raw:
         """Ask the endpoints in turn, that which answered last first.
 
-        Where a connection breaks off it is asked once more: the peer may have ended what idled too
-        long, and every request of the protocol can be repeated. A file is read once.
+        Where a connection breaks off, the same endpoint is asked once more: a peer may end what
+        idled too long, and every request of the protocol can be repeated. A file is read once.
         """
-        count = len(self._endpoints)
-        turns = [(self._preferred + turn) % count for turn in range(count)]
-        if hasattr(body, "read"):
-            turns = turns[:1]
-        fault = PeerUnavailable("unreachable")
-        for number in [*turns[:1], *turns]:
-            if number == turns[0] and type(fault) is PeerUnavailable and fault.tried:
-                continue
-            try:
-                answer = await self._ask(
-                    number, method, path, body=body, media_type=media_type, headers=headers or {}, limit=limit
-                )
-            except PeerUnavailable as found:
-                fault = found
-            else:
-                self._preferred = number
-                return answer
+        sent = {"Content-Type": media_type, **(headers or {})} if body is not None else {}
+        count, once = len(self._endpoints), not isinstance(body, bytes | None)
+        fault: PeerUnavailable = PeerUnavailable("unreachable")
+        for turn in range(1 if once else count):
+            number = (self._preferred + turn) % count
+            for _ in range(1 if once else 2):
+                try:
+                    answer = await self._ask(method, self._endpoints[number] + path, body, sent, limit)
+                except _BrokeOff as found:
+                    fault = found
+                except PeerUnavailable as found:
+                    fault = found
+                    break
+                else:
+                    self._preferred = number
+                    return answer
         raise fault
 
     async def _ask(
-        self,
-        number: int,
-        method: str,
-        path: str,
-        *,
-        body: object,
-        media_type: str,
-        headers: Mapping[str, str],
-        limit: int,
+        self, method: str, url: str, body: bytes | BinaryIO | None, headers: Mapping[str, str], limit: int
     ) -> _Raw:
-        sent = {"Content-Type": media_type, **headers} if body is not None else {}
+        blob = body is not None and not isinstance(body, bytes)
         try:
             async with self._session.request(
                 method,
-                self._endpoints[number] + path,
+                url,
                 data=body,
-                headers=sent,
+                headers=headers,
                 allow_redirects=False,
-                timeout=_BLOB_TIMEOUT if media_type == BLOB_TYPE else _TIMEOUT,
+                expect100=blob,  # so that a refusal comes before gigabytes have gone
+                timeout=_BLOB_TIMEOUT if blob else _TIMEOUT,
             ) as answer:
                 return _Raw(answer.status, await _read(answer, limit), answer.headers)
         except TimeoutError:
             raise PeerUnavailable("timeout") from None
-        except ssl.SSLError:
+        except (ssl.SSLError, aiohttp.ClientSSLError):
             raise PeerUnavailable("tls") from None
-        except aiohttp.ClientSSLError:
-            raise PeerUnavailable("tls") from None
-        except (aiohttp.ClientError, OSError):
+        except aiohttp.ClientConnectorError:
             raise PeerUnavailable("unreachable") from None
+        except (aiohttp.ClientError, OSError):
+            raise _BrokeOff("unreachable") from None
 
 
 async def _read(answer: aiohttp.ClientResponse, limit: int) -> bytes:
@@ -265,7 +259,9 @@ def _problem(status: int, problem: Mapping[str, object], retry_after: str | None
 
 def _seconds(text: str | None) -> int | None:
     """Return a Retry-After in seconds, at most a day; the date form is not used between nodes."""
-    return min(int(text), 86_400) if text is not None and text.isascii() and text.isdigit() else None
+    if text is None or not text.isascii() or not text.isdigit() or len(text) > _SECONDS_DIGITS:
+        return None
+    return min(int(text), _DAY_S)
 
 
 def _batch(body: bytes) -> list[Reply]:

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 from gateway.core.card import Card, check_apart, parse_card, successor
 from gateway.core.entry import Draft
-from gateway.core.errors import Malformed, Misuse, NotProved, Stale
+from gateway.core.errors import Malformed, Misuse, NotProved, Stale, Untrusted
 from gateway.peering.client import PeerClient
 from gateway.peering.directory import Directory
-from gateway.ports import AlarmRow, CardRow, Change, Clock, PeerRow, Store
+from gateway.ports import NEVER_PINNED, AlarmRow, CardRow, Change, Clock, PeerRow, Store
 
 _MOST_AT_ONCE = 64
 
@@ -17,32 +17,67 @@ _MOST_AT_ONCE = 64
 async def follow(client: PeerClient, card: Card, *, store: Store, directory: Directory, clock: Clock) -> Card:
     """Pin whatever follows *card* at its owner; return the card that is pinned then.
 
-    A card that does not follow, and a second card with the pinned one's sequence, change nothing
-    and raise an alarm; the second card is kept, for the two are the proof.
+    A card that does not follow changes nothing and raises an alarm. So does a second card with the
+    sequence of the pinned one; it is kept too, for the two are the proof.
 
     Raises:
         PeerUnavailable: the peer cannot be reached.
     """
     try:
-        raw = await client.card()
-        if raw is None:
+        newest = await _fetched(client, None)
+        if newest is None or newest.sha256 == card.sha256:
             return card
-        newest = parse_card(raw)
-        if newest.sequence == card.sequence and newest.sha256 != card.sha256:
-            await _keep_fork(newest, store, clock)
-            return card
+        _check_newest(newest, card)
         for sequence in range(card.sequence + 1, min(newest.sequence, card.sequence + _MOST_AT_ONCE) + 1):
-            raw = await client.card(sequence)
-            if raw is None:
+            found = await _fetched(client, sequence)
+            if found is None:
                 break
-            following = successor(raw, card)
+            following = await _successor(client, found, card)
             check_apart(following, _others(directory, card))
             await _pin(following, store, clock)
             card = following
+    except _Fork as fork:
+        await _keep(fork.card, card, store, clock)
     except (Malformed, NotProved, Misuse):
         await _alarm("card_does_not_follow", card, store, clock)
     await directory.refresh()
     return card
+
+
+class _Fork(Exception):
+    """There is a second *card* with the sequence of the pinned one."""
+
+    def __init__(self, card: Card) -> None:
+        super().__init__("two cards with one sequence")
+        self.card = card
+
+
+def _check_newest(newest: Card, card: Card) -> None:
+    if newest.authority != card.authority or newest.sequence < card.sequence:
+        raise Untrusted("another authority's card, or an older one")
+    if newest.sequence == card.sequence:
+        raise _Fork(newest)
+
+
+async def _fetched(client: PeerClient, sequence: int | None) -> Card | None:
+    raw = await client.card(sequence)
+    return None if raw is None else parse_card(raw)
+
+
+async def _successor(client: PeerClient, found: Card, card: Card) -> Card:
+    """Return *found* if it follows *card*; if it does not, look for the card that it follows instead.
+
+    Raises:
+        _Fork: the peer names another card with the sequence of *card*.
+        Untrusted: it does not follow.
+    """
+    try:
+        return successor(found.raw, card)
+    except Untrusted:
+        other = await _fetched(client, card.sequence)
+        if other is not None and other.sha256 != card.sha256 and other.sequence == card.sequence:
+            raise _Fork(other) from None
+        raise
 
 
 def _others(directory: Directory, card: Card) -> Iterable[Card]:
@@ -63,18 +98,25 @@ async def _pin(card: Card, store: Store, clock: Clock) -> None:
         peer=card.authority,
         extra=(("card_sequence", card.sequence), ("card_sha256", card.sha256)),
     )
-    rows = (_row(card, clock), replace(peer, sequence=card.sequence, card_sha256=card.sha256))
+    rows = (_row(card, clock.now_ms()), replace(peer, sequence=card.sequence, card_sha256=card.sha256))
     with contextlib.suppress(Stale):
         await store.record(Change(name="pin", entries=(draft,), puts=rows))
 
 
-async def _keep_fork(card: Card, store: Store, clock: Clock) -> None:
-    with contextlib.suppress(Stale):
-        await store.record(Change(name="fork", puts=(_row(card, clock),)))
+async def _keep(second: Card, card: Card, store: Store, clock: Clock) -> None:
+    """Keep a *second* card beside *card*, once, if a root key of the owner signed both."""
+    if second.authority != card.authority or not set(second.root) & set(card.root):
+        await _alarm("card_does_not_follow", card, store, clock)
+        return
+    if await store.get(AlarmRow, "card_fork", card.authority) is None:
+        with contextlib.suppress(Stale):
+            await store.record(Change(name="fork", puts=(_row(second, NEVER_PINNED),)))
     await _alarm("card_fork", card, store, clock)
 
 
 async def _alarm(code: str, card: Card, store: Store, clock: Clock) -> None:
+    if await store.get(AlarmRow, code, card.authority) is not None:
+        return
     row = AlarmRow(
         code=code,
         subject=card.authority,
@@ -82,16 +124,16 @@ async def _alarm(code: str, card: Card, store: Store, clock: Clock) -> None:
         raised_ms=clock.now_ms(),
         detail=f"sequence {card.sequence}",
     )
-    with contextlib.suppress(Stale):  # it was raised before
+    with contextlib.suppress(Stale):  # another process raised it
         await store.record(Change(name="alarm", puts=(row,)))
 
 
-def _row(card: Card, clock: Clock) -> CardRow:
+def _row(card: Card, pinned_ms: int) -> CardRow:
     return CardRow(
         authority=card.authority,
         sequence=card.sequence,
         sha256=card.sha256,
         version=0,
         body=card.raw,
-        pinned_ms=clock.now_ms(),
+        pinned_ms=pinned_ms,
     )

@@ -88,5 +88,6 @@ class Database(Protocol):
 
 
 def chunks(keys: Sequence[tuple[object, ...]]) -> list[Sequence[tuple[object, ...]]]:
-    """Return *keys* in runs of at most LOOKUP_KEYS."""
-    return [keys[start : start + LOOKUP_KEYS] for start in range(0, len(keys), LOOKUP_KEYS)]
+    """Return *keys*, each once, in runs of at most LOOKUP_KEYS."""
+    different = list(dict.fromkeys(keys))
+    return [different[start : start + LOOKUP_KEYS] for start in range(0, len(different), LOOKUP_KEYS)]

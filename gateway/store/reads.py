@@ -20,7 +20,7 @@ from gateway.ports import (
     UploadRow,
 )
 from gateway.store.database import Database
-from gateway.store.statements import Lookup, Statement, by_key, named
+from gateway.store.statements import LIMIT, Lookup, Statement, by_key, limited, named
 from gateway.store.tables import (
     KINDS,
     Kind,
@@ -38,7 +38,6 @@ from gateway.store.tables import (
 
 _MESSAGE, _ENVELOPE = KINDS[MessageRow], KINDS[EnvelopeRow]
 
-_LIMIT = sa.bindparam("limit", type_=sa.Integer)
 _NOW = sa.bindparam("now", type_=sa.BigInteger)
 _QUEUED = equals(messages.c.state, "queued")
 _BEFORE = messages.alias("before")
@@ -50,7 +49,7 @@ _IS_FIRST = ~sa.exists().where(
 )
 """No queued message of the case comes before it: what failed, its followers are held behind."""
 
-DUE = Statement(
+DUE = limited(
     sa.select(messages, envelopes)
     .join_from(
         messages,
@@ -63,19 +62,16 @@ DUE = Statement(
     )
     .where(_QUEUED, named(messages.c.peer), messages.c.next_ms <= _NOW, _IS_FIRST)
     .order_by(messages.c.entry)
-    .limit(_LIMIT)
 )
-OVERDUE = Statement(
+OVERDUE = limited(
     sa.select(messages)
     .where(_QUEUED, named(messages.c.peer), messages.c.expires_ms <= _NOW, _IS_FIRST)
     .order_by(messages.c.entry)
-    .limit(_LIMIT)
 )
-UNRESOLVED = Statement(
+UNRESOLVED = limited(
     sa.select(messages)
     .where(equals(messages.c.state, "undetermined"), named(messages.c.peer), messages.c.next_ms <= _NOW)
     .order_by(messages.c.next_ms, messages.c.entry)
-    .limit(_LIMIT)
 )
 QUEUED_BEHIND = Statement(
     sa.select(messages)
@@ -88,11 +84,10 @@ QUEUED_BEHIND = Statement(
     )
     .order_by(messages.c.entry)
 )
-NOTICES_DUE = Statement(
+NOTICES_DUE = limited(
     sa.select(notices)
     .where(equals(notices.c.state, "queued"), named(notices.c.peer), notices.c.next_ms <= _NOW)
     .order_by(notices.c.entry)
-    .limit(_LIMIT)
 )
 NEXT_DUE = Statement(
     sa.select(sa.func.min(sa.column("next_ms"))).select_from(
@@ -130,11 +125,9 @@ UNCLAIMED_BYTES = Statement(
         blobs.c.claimed_by.is_(None), named(blobs.c.peer)
     )
 )
-UNCLAIMED_BLOBS = Statement(
-    sa.select(blobs).where(blobs.c.claimed_by.is_(None), blobs.c.received_ms < _NOW).limit(_LIMIT)
-)
-UNCLAIMED_UPLOADS = Statement(
-    sa.select(uploads).where(uploads.c.claimed_by.is_(None), uploads.c.stored_ms < _NOW).limit(_LIMIT)
+UNCLAIMED_BLOBS = limited(sa.select(blobs).where(blobs.c.claimed_by.is_(None), blobs.c.received_ms < _NOW))
+UNCLAIMED_UPLOADS = limited(
+    sa.select(uploads).where(uploads.c.claimed_by.is_(None), uploads.c.stored_ms < _NOW)
 )
 REFUSALS_SINCE = Statement(
     sa.select(sa.func.count())
@@ -154,7 +147,7 @@ def list_of_messages(filtered: frozenset[str], *, paged: bool) -> Statement:
     found = sa.select(messages).where(*(named(messages.c[name]) for name in sorted(filtered)))
     if paged:
         found = found.where(messages.c.entry < sa.bindparam("cursor", type_=sa.BigInteger))
-    return Statement(found.order_by(messages.c.entry.desc()).limit(_LIMIT))
+    return limited(found.order_by(messages.c.entry.desc()))
 
 
 @cache
@@ -168,7 +161,14 @@ def list_of_cases(*, of_peer: bool, paged: bool) -> Statement:
         conditions.append(named(cases.c.peer))
     if paged:
         conditions.append(cases.c.id > sa.bindparam("cursor", type_=sa.Text))
-    page = sa.select(cases.c.id).where(*conditions).order_by(cases.c.id).limit(_LIMIT).subquery("page")
+    page = (
+        sa.select(cases.c.id)
+        .where(*conditions)
+        .order_by(cases.c.id)
+        .limit(LIMIT)
+        .offset(sa.literal_column("0"))
+        .subquery("page")
+    )
     last = sa.select(sa.func.max(page.c.id)).scalar_subquery()
     return Statement(
         sa.select(cases).where(*conditions, cases.c.id <= last).order_by(cases.c.id, cases.c.peer)

@@ -15,8 +15,6 @@ import sqlalchemy as sa
 
 from gateway.store.tables import Kind
 
-_SAMPLE = {True: 0, False: ""}
-
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Statement:
@@ -28,21 +26,21 @@ class Statement:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Lookup:
-    """A SELECT of the rows whose `columns` are among the tuples given as keys."""
+    """A SELECT of the rows whose `columns` are among the tuples given as keys.
+
+    The keys are joined as a table of their own: SQLite scans for a tuple IN a list.
+    """
 
     selected: tuple[sa.Column[Any], ...]
     columns: tuple[sa.Column[Any], ...]
 
     def clause(self, count: int) -> sa.Executable:
         """Return the statement for *count* keys."""
-        integers = [isinstance(column.type, sa.BigInteger) for column in self.columns]
-        sample = tuple(_SAMPLE[integer] for integer in integers)
-        keys: sa.BindParameter[Any] = sa.bindparam("keys", expanding=True)
-        if len(self.columns) == 1:
-            return sa.select(*self.selected).where(self.columns[0].in_(keys)).params(keys=sample * count)
-        return (
-            sa.select(*self.selected).where(sa.tuple_(*self.columns).in_(keys)).params(keys=[sample] * count)
-        )
+        sample = tuple(0 if isinstance(column.type, sa.BigInteger) else "" for column in self.columns)
+        named_keys = sa.values(*(sa.column(column.name, column.type) for column in self.columns), name="keys")
+        keys = named_keys.data([sample] * count).cte("keys")
+        matches = sa.and_(*(keys.c[column.name] == column for column in self.columns))
+        return sa.select(*self.selected).select_from(keys.join(self.columns[0].table, matches))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,23 +70,31 @@ class Texts:
         return text
 
     def lookup(self, lookup: Lookup, keys: Sequence[tuple[object, ...]]) -> tuple[str, tuple[object, ...]]:
-        """Return text and arguments that find *keys*: at least one.
+        """Return text and arguments that find *keys*: at least one, each different.
 
-        The last key is repeated up to a power of two, so that there are few different texts.
+        Keys of NULL, which equal nothing, fill up to a power of two: there are few different texts.
         """
         count = 1 << (len(keys) - 1).bit_length()
         text = self._texts.get((lookup, count))
         if text is None:
             text = self._texts[lookup, count] = self._compiled(lookup.clause(count), None)
-        return text.sql, tuple(chain.from_iterable((*keys, *[keys[-1]] * (count - len(keys)))))
+        filling = (None,) * (len(lookup.columns) * (count - len(keys)))
+        return text.sql, (*chain.from_iterable(keys), *filling)
 
     def _compiled(self, clause: sa.Executable, columns: tuple[str, ...] | None) -> Text:
         compiled: Any = clause.compile(  # type: ignore[attr-defined]  # every clause here is a ClauseElement
             dialect=self._dialect,
             column_keys=None if columns is None else list(columns),
-            compile_kwargs={"render_postcompile": True},
         )
         return Text(compiled.string, tuple(compiled.positiontup))
+
+
+LIMIT = sa.bindparam("limit", type_=sa.Integer)
+
+
+def limited(select: sa.Select[Any]) -> Statement:
+    """Return *select* up to the parameter `limit`; SQLAlchemy adds an OFFSET to it on SQLite."""
+    return Statement(select.limit(LIMIT).offset(sa.literal_column("0")))
 
 
 def named(column: sa.Column[Any], name: str | None = None) -> sa.ColumnElement[bool]:

@@ -12,7 +12,7 @@ from gateway.core.proof import Receipt, encode_proof
 from gateway.ports import EntryFilter, Logged
 from gateway.store.database import Database
 from gateway.store.ledger import NODES, node_getter
-from gateway.store.statements import Statement, named
+from gateway.store.statements import Statement, limited, named
 from gateway.store.tables import checkpoints, entries, head
 
 _PAGE = 500
@@ -31,11 +31,10 @@ NEWEST = Statement(
         head, checkpoints, checkpoints.c.size == head.c.signed, isouter=True
     )
 )
-PROVABLE = Statement(
+PROVABLE = limited(
     sa.select(entries.c.leaf, checkpoints.c.size, checkpoints.c.text)
     .where(entries.c.index == _INDEX, checkpoints.c.size > entries.c.index)
     .order_by(checkpoints.c.size.desc())
-    .limit(sa.literal_column("1"))
 )
 _FILTERED = {"peer": entries.c.peer, "message_id": entries.c.message_id, "event": entries.c.event}
 
@@ -54,7 +53,7 @@ def list_of_entries(filtered: frozenset[str], *, after: bool, before: bool, page
     if paged:
         found = found.where(entries.c.index > sa.bindparam("cursor", type_=sa.BigInteger))
     order = (entries.c.time_ms, entries.c.index) if after else (entries.c.index,)
-    return Statement(found.order_by(*order).limit(sa.bindparam("limit", type_=sa.Integer)))
+    return limited(found.order_by(*order))
 
 
 class TrailReads:
@@ -103,7 +102,7 @@ class TrailReads:
 
     async def _proved(self, index: int) -> Receipt | None:
         """Return entry *index* with a proof, or None when no checkpoint covers it."""
-        found = await self._database.fetch(PROVABLE, index=index)
+        found = await self._database.fetch(PROVABLE, index=index, limit=1)
         if not found:
             return None
         leaf, size, text = found[0]

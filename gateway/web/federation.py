@@ -4,23 +4,22 @@ Who asks is the pinned certificate of the connection and nothing else. Handlers 
 the middleware; whatever they look up is scoped by it.
 """
 
-import contextlib
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
 
 from aiohttp import web
 
 import gateway
-from gateway.core.entry import LATER, TRAVELLING, Entry, parse_entry
+from gateway.core.entry import LATER, Entry, parse_entry
 from gateway.core.envelope import MAX_BYTES, MEDIA_TYPE
-from gateway.core.errors import GatewayFault, Malformed, NotProved, PeerFault, Stale
+from gateway.core.errors import Malformed, Misuse, NotProved, PeerFault, Stale
 from gateway.core.ids import AuthorityId, parse_digest, parse_message_id
 from gateway.core.proof import MAX_RECEIPT_BYTES, encode_hashes, parse_receipt
 from gateway.core.strict import members, parse_json, time_text
 from gateway.peering.client import BATCH_TYPE, MAX_BATCH, MAX_BATCH_BYTES
 from gateway.peering.directory import PinnedPeer
+from gateway.peering.reachability import reopen
 from gateway.peering.settlement import Settlement
-from gateway.ports import AlarmRow, CardRow, Change, Direction, EntryFilter, MessageRow, PeerRow
+from gateway.ports import AlarmRow, AnswerRow, Change, Direction, EntryFilter, MessageRow
 from gateway.web.blobs import blob_routes
 from gateway.web.context import CONTEXT, Context
 from gateway.web.limits import PeerLimits, check_media_type, read_body
@@ -74,8 +73,8 @@ async def _peers_only(request: web.Request, handler: Handler) -> web.StreamRespo
         async with request.app[_LIMITS].admit(peer.row.authority):
             await request.app[_SEEN].note(peer.row.authority)
             return await handler(request)
-    except web.HTTPException as fault:
-        return problem_response(fault)
+    except ConnectionError:
+        raise  # the peer went away: there is nobody to answer
     except Exception as fault:  # noqa: BLE001 - problem_response logs it and gives an incident id
         return problem_response(fault)
 
@@ -110,18 +109,14 @@ class _Seen:
         if now_ms - self._looked_ms.get(peer, 0) < _SEEN_MS:
             return
         self._looked_ms[peer] = now_ms
-        row = await self._context.store.get(PeerRow, peer)
-        if row is not None and row.attempt:
-            moved = replace(row, attempt=0, next_ms=0, problem=None)
-            with contextlib.suppress(Stale):
-                await self._context.store.record(Change(name="route", puts=(moved,)))
+        await reopen(self._context.store, peer)
 
 
 async def _post_envelope(request: web.Request) -> web.Response:
     check_media_type(request, MEDIA_TYPE)
     raw = await read_body(request, MAX_BYTES)
     (answer,) = await request.app[_RECEPTION].receive(request[PEER], [raw])
-    if isinstance(answer, GatewayFault):
+    if isinstance(answer, Exception):
         raise answer
     return _signed(answer)
 
@@ -136,12 +131,12 @@ async def _post_batch(request: web.Request) -> web.Response:
     return web.json_response(_batch(answers))
 
 
-def _batch(answers: Sequence[Answer | GatewayFault]) -> dict[str, object]:
+def _batch(answers: Sequence[Answer | Exception]) -> dict[str, object]:
     """Return the answers of a batch, each checkpoint once."""
     checkpoints: dict[str, int] = {}
     items: list[dict[str, object]] = []
     for answer in answers:
-        if isinstance(answer, GatewayFault):
+        if isinstance(answer, Exception):
             problem = problem_of(answer)
             document = problem.document()
             if problem.retry_after_s is not None:
@@ -156,18 +151,20 @@ def _batch(answers: Sequence[Answer | GatewayFault]) -> dict[str, object]:
 
 
 async def _get_receipt(request: web.Request) -> web.Response:
-    """Give the newest statement about a message of this peer; write nothing."""
-    store = request.app[CONTEXT].store
-    where = EntryFilter(
-        peer=request[PEER].row.authority, message_id=parse_message_id(request.match_info["id"])
-    )
-    newest = None
-    for logged in await store.entries(where, limit=_ENTRIES):
-        if parse_entry(logged.leaf).event in TRAVELLING:
-            newest = logged
-    if newest is None:
+    """Give the newest statement about a message of this peer; write nothing.
+
+    That is the answer to it or what came of it later, not the refusal of another one under its id.
+    """
+    store, peer = request.app[CONTEXT].store, request[PEER].row.authority
+    message = parse_message_id(request.match_info["id"])
+    answer = await store.get(AnswerRow, peer, message)
+    if answer is None:
         raise PeerFault(404, "not_found")
-    return _receipt(200, (await store.receipt(newest.index)).encode())
+    newest = answer.entry
+    for event in LATER:
+        where = EntryFilter(peer=peer, message_id=message, event=event)
+        newest = max([newest, *(logged.index for logged in await store.entries(where))])
+    return _receipt(200, (await store.receipt(newest)).encode())
 
 
 async def _close(request: web.Request) -> web.Response:
@@ -194,10 +191,10 @@ async def _post_receipt(request: web.Request) -> web.Response:
         message = await _sent(context, peer, parse_entry(receipt.entry))
         envelopes = await context.store.envelopes(message.id)
         statement = settlement.verify(receipt, message, envelopes, peer.logs)
-    except (NotProved, Malformed):
+        await settlement.prove(message, statement, receipt)
+    except (NotProved, Malformed, Misuse):  # Misuse: a message in a state in which none was posted
         await _alarm(context, peer)
         raise PeerFault(422, "not_proved") from None
-    await settlement.prove(message, statement, receipt)
     return web.Response(status=204)
 
 
@@ -231,7 +228,11 @@ async def _checkpoint(request: web.Request) -> web.Response:
 
 async def _consistency(request: web.Request) -> web.Response:
     old, new = (_number(request.query.get(name)) for name in ("from", "to"))
-    return web.Response(text=encode_hashes(await request.app[CONTEXT].store.consistency(old, new)))
+    try:
+        proof = await request.app[CONTEXT].store.consistency(old, new)
+    except Misuse:
+        raise PeerFault(400, "malformed") from None
+    return web.Response(text=encode_hashes(proof))
 
 
 async def _card(request: web.Request) -> web.Response:
@@ -239,12 +240,10 @@ async def _card(request: web.Request) -> web.Response:
 
 
 async def _card_by_sequence(request: web.Request) -> web.Response:
-    context = request.app[CONTEXT]
-    sequence, own = _number(request.match_info["sequence"]), context.directory.own
-    for row in await context.store.all(CardRow):
-        if row.authority == own.authority and row.sequence == sequence:
-            return _card_response(row.body)
-    raise PeerFault(404, "not_found")
+    card = request.app[CONTEXT].directory.own_card(_number(request.match_info["sequence"]))
+    if card is None:
+        raise PeerFault(404, "not_found")
+    return _card_response(card.raw)
 
 
 async def _ping(request: web.Request) -> web.Response:

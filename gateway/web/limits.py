@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
-from gateway.core.errors import PeerFault
+from gateway.core.errors import PeerFault, Unavailable
 from gateway.core.ids import AuthorityId
 
 _BUSY_S = 1
+_STALL_S = 60.0
 
 
 @dataclass(slots=True)
@@ -57,6 +58,23 @@ class PeerLimits:
             allowance.running -= 1
 
 
+async def chunks(request: web.Request) -> AsyncIterator[bytes]:
+    """Yield the body of *request* as it comes.
+
+    Raises:
+        Unavailable: nothing came for a minute: a stalled sender may not hold its place for ever.
+    """
+    try:
+        while True:
+            async with asyncio.timeout(_STALL_S):
+                chunk = await request.content.readany()
+            if not chunk:
+                return
+            yield chunk
+    except TimeoutError:
+        raise Unavailable("the request stalled") from None
+
+
 async def read_body(request: web.Request, limit: int) -> bytes:
     """Return the body of *request*, of which no more than *limit* bytes are taken.
 
@@ -66,7 +84,7 @@ async def read_body(request: web.Request, limit: int) -> bytes:
     if request.content_length is not None and request.content_length > limit:
         raise PeerFault(413, "too_large")
     body = bytearray()
-    async for chunk in request.content.iter_any():
+    async for chunk in chunks(request):
         body += chunk
         if len(body) > limit:
             raise PeerFault(413, "too_large")

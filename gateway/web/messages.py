@@ -5,30 +5,29 @@ from http import HTTPStatus
 
 from aiohttp import web
 
-from gateway.core import custody, delivery
+from gateway.core import delivery
 from gateway.core.entry import Draft, Entry, parse_entry
-from gateway.core.envelope import Content
 from gateway.core.errors import Malformed, Misuse, Stale, Unavailable
 from gateway.core.ids import AuthorityId, parse_authority, parse_case_id, parse_message_id
-from gateway.core.message import Message, parse_common
 from gateway.core.proof import parse_receipt
-from gateway.core.strict import from_b64url, parse_json, time_text
+from gateway.core.strict import parse_json, time_text
+from gateway.peering.reachability import reopen
 from gateway.peering.settlement import Settlement
 from gateway.ports import (
     THIS_ENTRY,
     Change,
-    ContentRow,
     Direction,
     EntryFilter,
     MessageFilter,
     MessageRow,
     NoticeRow,
 )
-from gateway.web.context import CONTEXT, Context
+from gateway.web.content import log_reading, message_of, stored_content
+from gateway.web.context import CONTEXT
 from gateway.web.documents import Page, query, read_json_bytes, respond, respond_bytes, respond_page
 from gateway.web.middleware import BEARER
+from gateway.web.release import release as let_go
 from gateway.web.submission import Submission
-from keys.rest import Box
 
 _TRIES = 16
 _TIMELINE = 1000
@@ -90,7 +89,7 @@ async def receipts(request: web.Request) -> web.Response:
 async def content(request: web.Request) -> web.Response:
     """Give the message as it was signed; the reading is logged before a byte leaves."""
     row = await find(request)
-    stored = await open_stored(request.app[CONTEXT], row)
+    _, stored = await stored_content(request.app[CONTEXT], row)
     message = message_of(stored)
     await log_reading(request, row)
     return respond_bytes(message.raw, status=HTTPStatus.OK)
@@ -99,7 +98,7 @@ async def content(request: web.Request) -> web.Response:
 async def jws(request: web.Request) -> web.Response:
     """Give the compact JWS; the reading is logged before a byte leaves."""
     row = await find(request)
-    stored = await open_stored(request.app[CONTEXT], row)
+    _, stored = await stored_content(request.app[CONTEXT], row)
     await log_reading(request, row)
     return web.Response(body=stored.jws.encode("ascii"), content_type="application/jose")
 
@@ -127,7 +126,7 @@ async def acknowledge(request: web.Request) -> web.Response:
 async def retry(request: web.Request) -> web.Response:
     """Make the next attempt due now, and end the backoff of the peer."""
     row = await _step(request, delivery.Retry())
-    request.app[CONTEXT].peer_seen(row.peer)
+    await reopen(request.app[CONTEXT].store, row.peer)
     return respond(summary(row), status=HTTPStatus.ACCEPTED)
 
 
@@ -138,8 +137,9 @@ async def cancel(request: web.Request) -> web.Response:
 
 async def release(request: web.Request) -> web.Response:
     """Let a held message go, signed anew for where its case stands now."""
-    submission = Submission(request.app[CONTEXT], request[BEARER].id)
-    return respond(summary(await submission.release(await _outgoing(request))), status=HTTPStatus.ACCEPTED)
+    row = await _outgoing(request)
+    released = await let_go(request.app[CONTEXT], row, request[BEARER].id)
+    return respond(summary(released), status=HTTPStatus.ACCEPTED)
 
 
 async def find(request: web.Request) -> MessageRow:
@@ -166,29 +166,6 @@ async def find(request: web.Request) -> MessageRow:
             members={"candidates": [{"peer": row.peer, "direction": row.direction} for row in rows]},
         )
     return rows[0]
-
-
-async def open_stored(context: Context, row: MessageRow) -> Content:
-    """Return the content of a message. Raises Misuse: 410 `erased`."""
-    found = await context.store.get(ContentRow, row.direction, row.peer, row.id)
-    if found is None:
-        raise Misuse(HTTPStatus.GONE, "erased", "the content of this message was erased")
-    box = Box(found.wrapped_key, found.ciphertext)
-    return custody.open_content(context.keyring().storage, row.direction, row.peer, row.id, box)
-
-
-def message_of(stored: Content) -> Message:
-    """Return the message in content of our own store, whose signature was verified before it was kept."""
-    _, payload, _ = stored.jws.split(".")
-    return parse_common(from_b64url(payload))
-
-
-async def log_reading(
-    request: web.Request, row: MessageRow, extra: tuple[tuple[str, str | int], ...] = ()
-) -> None:
-    """Record that the bearer reads content of the message *row*. Raises Unavailable."""
-    entry = _draft(row, "content.read", actor_ref=request[BEARER].id, extra=extra)
-    await request.app[CONTEXT].store.record(Change(name="read", entries=(entry,)))
 
 
 def summary(row: MessageRow) -> dict[str, object]:
@@ -234,27 +211,15 @@ async def _step(request: web.Request, event: delivery.Retry | delivery.Cancel) -
 def _hand_over(row: MessageRow) -> Change:
     taken = replace(row, state=_HANDED_OVER)
     notice = NoticeRow(entry=THIS_ENTRY, version=0, peer=row.peer, id=row.id, state="queued")
-    entry = _draft(row, "content.handed_over")
-    return Change(name="hand_over", entries=(entry,), puts=(taken, notice), answers=True)
-
-
-def _draft(
-    row: MessageRow,
-    event: str,
-    *,
-    actor_ref: str | None = None,
-    extra: tuple[tuple[str, str | int], ...] = (),
-) -> Draft:
-    return Draft(
-        event=event,
+    entry = Draft(
+        event="content.handed_over",
         outcome="ok",
         peer=row.peer,
         message_id=row.id,
         envelope_sha256=row.envelope_sha256,
         message_sha256=row.message_sha256,
-        actor_ref=actor_ref,
-        extra=extra,
     )
+    return Change(name="hand_over", entries=(entry,), puts=(taken, notice), answers=True)
 
 
 def _moment(entry: Entry) -> dict[str, object]:

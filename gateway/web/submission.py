@@ -5,29 +5,26 @@ For a new case without attachments nothing is read at all: ids are fresh, and th
 Idempotency-Key was used before shows when the transaction collides with its row.
 """
 
-import asyncio
-from dataclasses import dataclass, replace
-from http import HTTPStatus
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 
 from gateway.core import case as cases
 from gateway.core import custody, delivery
-from gateway.core.case import History, NotAllowed
+from gateway.core.case import History
 from gateway.core.entry import Draft
-from gateway.core.envelope import Content, Envelope, Header, build_envelope, encode_content
 from gateway.core.errors import Flaw, Malformed, Misuse, Stale, Unavailable
 from gateway.core.findings import Finding, findings, to_json
-from gateway.core.ids import CaseId, Digest, MessageId
+from gateway.core.ids import AuthorityId, CaseId, Digest, MessageId
 from gateway.core.message import SignedMessage
-from gateway.core.strict import parse_object, sha256
+from gateway.core.strict import sha256
 from gateway.peering.directory import PinnedPeer
-from gateway.peering.settlement import delivery_of, move_case, newest_links, open_case
+from gateway.peering.settlement import move_case, newest_links, open_case
 from gateway.ports import (
     THIS_ENTRY,
     CaseRow,
     Change,
-    ContentRow,
     Direction,
-    EnvelopeRow,
     IdempotencyRow,
     MessageFilter,
     MessageRow,
@@ -36,9 +33,299 @@ from gateway.ports import (
 )
 from gateway.web.context import Context
 from gateway.web.documents import encode
-from gateway.web.drafts import Frame, MessageDraft, parse_draft, signed
+from gateway.web.drafts import Frame, MessageDraft, parse_draft
+from gateway.web.outgoing import Parcel, check_allowed, pack, recipient, sign
 from keys.rest import Box
 
 _TRIES = 16
 _DAY_MS = 24 * 3600 * 1000
-_MAX_KEY = 255
+_KEY = re.compile(r"[!-~]{1,255}", re.ASCII)
+_BLOCKING = (delivery.State.UNDETERMINED, delivery.State.HELD)
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """The answer to a submission, the same each time its key comes back."""
+
+    status: int
+    body: bytes
+    location: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Attached:
+    """An upload that a draft names, and what opens it."""
+
+    row: UploadRow
+    key: bytes
+    member: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Judged:
+    """A message that may be sent, and the rows that this was judged on."""
+
+    peer: PinnedPeer
+    case: CaseRow
+    history: History
+    attached: Sequence[_Attached]
+    signed: SignedMessage
+    findings: tuple[Finding, ...]
+    overridden: str | None
+    state: delivery.State
+    now_ms: int
+
+    @property
+    def held(self) -> bool:
+        return self.state is delivery.State.HELD
+
+
+class Submission:
+    """What the bearer *actor* does to send messages."""
+
+    def __init__(self, context: Context, actor: str) -> None:
+        self._context = context
+        self._store = context.store
+        self._actor = actor
+
+    async def submit(self, raw: bytes, key: str | None) -> Submitted:
+        """Take the draft *raw*; return the answer once the message is durable.
+
+        With a *key* that this bearer used before, it is the answer that was given then.
+
+        Raises:
+            Misuse: the draft cannot be sent, or the key was used for another one.
+            Malformed: not a draft.
+            Unavailable: it cannot be recorded now; nothing was.
+        """
+        place = None if key is None else self._place(key)
+        for _ in range(_TRIES):
+            try:
+                return await self._submit_once(raw, place)
+            except (Misuse, Malformed, Stale) as fault:
+                known = None if place is None else await self._store.get(IdempotencyRow, place)
+                if known is not None:
+                    return _again(known, raw)
+                if not isinstance(fault, Stale):
+                    raise
+        raise Unavailable("others are changing the same case")
+
+    async def dry_run(self, raw: bytes) -> dict[str, object]:
+        """Judge the draft *raw* as `submit` would, and write nothing. Raises as `submit`."""
+        judged = await self._judge(parse_draft(raw))
+        return {"dry_run": True, "state": judged.state, "findings": _listed(judged.findings)}
+
+    async def _submit_once(self, raw: bytes, place: str | None) -> Submitted:
+        judged = await self._judge(parse_draft(raw))
+        message = judged.signed.message
+        answer = {
+            "id": message.id,
+            "case": message.case,
+            "state": judged.state,
+            "findings": _listed(judged.findings),
+        }
+        submitted = Submitted(201, encode(answer))
+        blob_keys: dict[Digest, bytes] = {one.row.blob_sha256: one.key for one in judged.attached}
+        parcel = pack(self._context, judged.signed, blob_keys, judged.peer, judged.now_ms, held=judged.held)
+        rows = self._rows(judged, parcel)
+        if place is not None:
+            rows.append(_idempotency(place, raw, submitted, judged.now_ms))
+        await self._store.record(
+            Change(
+                name="submit",
+                entries=self._entries(judged, parcel),
+                puts=tuple(rows),
+                detail=None if judged.overridden is None else judged.overridden.encode(),
+            )
+        )
+        return submitted
+
+    # -- judging
+
+    async def _judge(self, draft: MessageDraft) -> _Judged:
+        """Decide whether the draft may be sent. Raises Misuse or Malformed."""
+        context, now_ms = self._context, self._context.clock.now_ms()
+        peer, own = recipient(context, draft.to), context.directory.own.authority
+        case, history = await self._case(draft, now_ms)
+        attached = await self._attached(draft)
+        held = await self._is_blocked(case, history)
+        previous, case_head = newest_links(history, own, draft.to)
+        lifetime_ms = context.settings.delivery.expires_days * _DAY_MS
+        frame = Frame(
+            id=MessageId(context.entropy.uuid4()),
+            case=case.id,
+            sender=own,
+            created_ms=now_ms,
+            expires_ms=now_ms + lifetime_ms if draft.expires_ms is None else draft.expires_ms,
+            previous=previous,
+            case_head=case_head,
+        )
+        attachments = [one.member for one in attached]
+        made = sign(context, {**draft.members, **frame.members(), "attachments": attachments}, now_ms)
+        if not held:  # else it is judged when it is released
+            check_allowed(history, made)
+        found = findings(made.message)
+        return _Judged(
+            peer=peer,
+            case=case,
+            history=history,
+            attached=attached,
+            signed=made,
+            findings=found,
+            overridden=_override(found, draft),
+            state=delivery.State.HELD if held else delivery.State.QUEUED,
+            now_ms=now_ms,
+        )
+
+    async def _case(self, draft: MessageDraft, now_ms: int) -> tuple[CaseRow, History]:
+        """Return the case of the draft with its history: a new one if it names none."""
+        if draft.case is None:
+            return _new_case(draft.to, CaseId(self._context.entropy.uuid4()), now_ms), History()
+        row = await self._store.get(CaseRow, draft.to, draft.case)
+        if row is None:
+            flaw = Flaw("/case", "a case with this peer, or left out to open one")
+            raise Misuse(422, "unknown_case", "there is no such case with this peer", flaws=[flaw])
+        return row, open_case(self._context.keyring().storage, row)
+
+    async def _attached(self, draft: MessageDraft) -> list[_Attached]:
+        """Return the uploads that the draft names, none of which another message carries."""
+        if not draft.uploads:
+            return []
+        found = await self._store.get_many(UploadRow, [(upload,) for upload in draft.uploads])
+        rows = [found.get((upload,)) for upload in draft.uploads]
+        free = [row for row in rows if row is not None and row.claimed_by is None]
+        if len(free) < len(rows):
+            flaws = [
+                Flaw(f"/attachments/{position}/upload", "an upload that is here and was not sent yet")
+                for position, row in enumerate(rows)
+                if row not in free
+            ]
+            raise Misuse(422, "unknown_upload", "an attachment is not an upload to send", flaws=flaws)
+        return [self._opened(*pair) for pair in zip(free, draft.attachments, strict=True)]
+
+    def _opened(self, row: UploadRow, members: Mapping[str, object]) -> _Attached:
+        box = Box(row.wrapped_key, row.ciphertext)
+        secrets = custody.open_upload(self._context.keyring().storage, row.id, box)
+        member = {
+            **members,
+            "size": row.size_bytes,
+            "sha256": secrets.plain_sha256,
+            "blob": {"sha256": row.blob_sha256, "size": row.blob_size_bytes},
+        }
+        return _Attached(row=row, key=secrets.key, member=member)
+
+    async def _is_blocked(self, case: CaseRow, history: History) -> bool:
+        """Say whether one of ours in the case waits for an operator, or to learn its fate."""
+        if all(step.counts for step in history.steps):
+            return False
+        for state in _BLOCKING:
+            where = MessageFilter(direction=Direction.OUT, peer=case.peer, case=case.id, state=state)
+            if await self._store.messages(where, limit=1):
+                return True
+        return False
+
+    # -- recording
+
+    def _place(self, key: str) -> str:
+        if not _KEY.fullmatch(key):
+            raise Malformed("an Idempotency-Key has 1 to 255 printable ASCII characters without spaces")
+        return f"{self._actor}:{key}"
+
+    def _entries(self, judged: _Judged, parcel: Parcel) -> tuple[Draft, ...]:
+        accepted = Draft(
+            event="submission.accepted",
+            outcome="ok",
+            peer=judged.case.peer,
+            message_id=judged.signed.message.id,
+            envelope_sha256=parcel.envelope_sha256,
+            message_sha256=judged.signed.sha256,
+            reason=None if judged.overridden is None else "override",
+            actor_ref=self._actor,
+        )
+        held = replace(accepted, event="delivery.held", reason=None, actor_ref=None)
+        return (accepted, held) if judged.held else (accepted,)
+
+    def _rows(self, judged: _Judged, parcel: Parcel) -> list[Row]:
+        message, case = judged.signed.message, judged.case
+        history = cases.add(judged.history, cases.step_of(judged.signed, counts=not judged.held))
+        rows: list[Row] = [
+            MessageRow(
+                direction=Direction.OUT,
+                peer=case.peer,
+                id=message.id,
+                version=0,
+                kind=message.kind,
+                case=message.case,
+                in_reply_to=message.in_reply_to,
+                created_ms=message.created_ms,
+                expires_ms=message.expires_ms,
+                recorded_ms=judged.now_ms,
+                state=judged.state.value,
+                message_sha256=judged.signed.sha256,
+                envelope_sha256=parcel.envelope_sha256,
+                entry=THIS_ENTRY,
+                next_ms=judged.now_ms,
+                findings=to_json(judged.findings),
+            ),
+            parcel.content,
+            move_case(self._context.keyring().storage, case, history, judged.now_ms),
+            *(replace(one.row, claimed_by=message.id) for one in judged.attached),
+        ]
+        if parcel.envelope is not None:
+            rows.append(parcel.envelope)
+        return rows
+
+
+def _override(found: Sequence[Finding], draft: MessageDraft) -> str | None:
+    """Return why errors among *found* are overridden, or None if there is none.
+
+    Raises:
+        Misuse: 422 `findings`: there are errors, and no reason to send in spite of them.
+    """
+    errors = [finding for finding in found if finding.severity == "error"]
+    if not errors:
+        return None
+    if draft.override is None:
+        raise Misuse(
+            422,
+            "findings",
+            "an article asks for what is not there; mend it, or override with a reason",
+            flaws=[Flaw(finding.path, f"{finding.article}: {finding.text}") for finding in errors],
+            members={"findings": _listed(found)},
+        )
+    return draft.override
+
+
+def _listed(found: Sequence[Finding]) -> list[dict[str, object]]:
+    return [asdict(finding) for finding in found]
+
+
+def _new_case(peer: AuthorityId, case: CaseId, now_ms: int) -> CaseRow:
+    return CaseRow(
+        peer=peer,
+        id=case,
+        version=0,
+        state="",
+        opened_ms=now_ms,
+        changed_ms=now_ms,
+        wrapped_key=b"",
+        history=b"",
+    )
+
+
+def _idempotency(place: str, raw: bytes, submitted: Submitted, now_ms: int) -> IdempotencyRow:
+    return IdempotencyRow(
+        key=place,
+        version=0,
+        request_sha256=sha256(raw),
+        status=submitted.status,
+        body=submitted.body,
+        stored_ms=now_ms,
+    )
+
+
+def _again(known: IdempotencyRow, raw: bytes) -> Submitted:
+    """Return the stored answer. Raises Misuse: 422 `idempotency_key`: it was for another body."""
+    if known.request_sha256 != sha256(raw):
+        raise Misuse(422, "idempotency_key", "this Idempotency-Key was used with another body")
+    return Submitted(known.status, known.body)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Callable
 
 import structlog
@@ -15,7 +16,8 @@ from gateway.ports import Clock, Store
 
 HOUR_S = 3600.0
 _SHORTEST_S = 10.0
-"""Between two looks at one peer, however often it is asked for."""
+"""Between two looks at one peer, however often it is asked for; who asks sooner is served then."""
+_AT_ONCE = 8
 
 _log = structlog.get_logger(__name__)
 
@@ -37,7 +39,8 @@ class CardKeeper:
         self._clock = clock
         self._wanted: set[AuthorityId] = set()
         self._wake = asyncio.Event()
-        self._looked_s: dict[AuthorityId, float] = {}
+        self._again_s: dict[AuthorityId, float] = {}
+        self._slots = asyncio.Semaphore(_AT_ONCE)
 
     def wanted(self, peer: AuthorityId) -> None:
         """Look at *peer* soon."""
@@ -46,32 +49,38 @@ class CardKeeper:
 
     async def run(self) -> None:
         """Look until cancelled."""
-        while True:
-            self._wanted |= set(self._directory.peers)
-            await self._look_at_wanted()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(HOUR_S):
-                    while True:
+        time, round_s = asyncio.get_running_loop().time, 0.0
+        async with asyncio.TaskGroup() as looks:
+            while True:
+                if time() >= round_s:
+                    self._wanted |= set(self._directory.peers)
+                    round_s = time() + HOUR_S
+                for peer in [peer for peer in self._wanted if time() >= self._again_s.get(peer, 0)]:
+                    self._wanted.discard(peer)
+                    self._again_s[peer] = math.inf
+                    looks.create_task(self._look(peer))
+                next_s = min([round_s, *(self._again_s[peer] for peer in self._wanted)])
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout_at(next_s):
                         await self._wake.wait()
-                        self._wake.clear()
-                        await self._look_at_wanted()
-
-    async def _look_at_wanted(self) -> None:
-        wanted, self._wanted = self._wanted, set()
-        await asyncio.gather(*(self._look(peer) for peer in wanted))
+                self._wake.clear()
 
     async def _look(self, authority: AuthorityId) -> None:
-        now_s = asyncio.get_running_loop().time()
-        peer = self._directory.peers.get(authority)
-        if peer is None or not peer.active or now_s < self._looked_s.get(authority, 0) + _SHORTEST_S:
-            return
-        self._looked_s[authority] = now_s
+        """Follow one peer's cards; whatever goes wrong is this peer's alone."""
         try:
-            async with self._dial(peer) as client:
-                await follow(
-                    client, peer.card, store=self._store, directory=self._directory, clock=self._clock
-                )
+            async with self._slots:
+                await self._follow(authority)
         except Unavailable:
             _log.info("cards.peer_unavailable", peer=authority)
         except Exception as error:  # noqa: BLE001 - one peer's card must not end the watch over others
-            _log.error("cards.failed", peer=authority, error=type(error).__name__)
+            _log.error("cards.failed", peer=authority, exc_info=error)
+        finally:
+            self._again_s[authority] = asyncio.get_running_loop().time() + _SHORTEST_S
+            self._wake.set()
+
+    async def _follow(self, authority: AuthorityId) -> None:
+        peer = self._directory.peers.get(authority)
+        if peer is None or not peer.active:
+            return
+        async with self._dial(peer) as client:
+            await follow(client, peer.card, store=self._store, directory=self._directory, clock=self._clock)
