@@ -410,10 +410,7 @@ class Store(Protocol):
         ...
 
     async def overdue(self, peer: AuthorityId, now_ms: int, *, limit: int) -> list[MessageRow]:
-        """Return the queued messages to *peer* past their `expires_ms`, oldest first.
-
-        At most one of each case, as in `due`, but whatever their `next_ms`.
-        """
+        """Return those of `due` that are past their `expires_ms`, without their envelopes."""
         ...
 
     async def unresolved(self, peer: AuthorityId, now_ms: int, *, limit: int) -> list[MessageRow]:

@@ -2,8 +2,9 @@
 
 Why this is safe. Nobody certifies these certificates and no name in them is believed: the card pins
 their exact bytes, and the card is what was verified. X.509 dates are ignored for the same reason and
-set wide. The private key stays in the vault; OpenSSL reads keys from files only, so it is handed
-over encrypted, under a one-time passphrase, in memory-backed storage where there is such.
+set wide. `CA:FALSE` keeps a holder from issuing others. The private key stays in the vault; `ssl` takes
+keys from files only, so it is handed over encrypted, under a random passphrase that is used once and
+never written, in a file that is only in memory where the system has such.
 """
 
 import contextlib
@@ -19,6 +20,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -26,6 +28,8 @@ from keys.errors import MalformedToken
 
 _NOT_BEFORE = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
 _NOT_AFTER = dt.datetime(9999, 12, 31, 23, 59, 59, tzinfo=dt.UTC)  # RFC 5280 §4.1.2.5
+_NAME_MAX = 64  # characters of a common name, RFC 5280 appendix A.1
+_UNIQUE_BYTES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +41,20 @@ class TlsKey:
 
 
 def new_certificate(authority: str, hosts: Sequence[str]) -> TlsKey:
-    """Return a fresh key with its certificate; the subject is unlike that of any other."""
+    """Return a fresh key with its certificate, for a node of *authority* at *hosts* (names or addresses).
+
+    The subject ends in a random part, so that it is unlike that of any other (protocol §4): OpenSSL
+    finds a trust anchor by its subject.
+
+    Raises:
+        MalformedToken: no host, or one that no certificate can name.
+    """
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name(
-        [x509.NameAttribute(x509.NameOID.COMMON_NAME, f"{authority} {secrets.token_hex(4)}"[:64])]
-    )
+    unique = f" {secrets.token_hex(_UNIQUE_BYTES)}"
+    common = authority[: _NAME_MAX - len(unique)] + unique
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, common)])
+    if not hosts:
+        raise MalformedToken("a certificate names at least one host")
     made = (
         x509.CertificateBuilder()
         .subject_name(name)
@@ -61,61 +74,70 @@ def new_certificate(authority: str, hosts: Sequence[str]) -> TlsKey:
 
 
 def check_certificate(der: bytes) -> bytes:
-    """Return *der*, an X.509 certificate over ECDSA P-256. Raises MalformedToken."""
-    _parsed(der)
+    """Return *der*, an X.509 certificate over ECDSA P-256, and nothing else. Raises MalformedToken."""
+    _subject(der)
     return der
 
 
 def subject(der: bytes) -> bytes:
-    """Return the subject of a certificate, DER."""
-    return _parsed(der).subject.public_bytes()
+    """Return the subject of a certificate, DER. Raises MalformedToken."""
+    return _subject(der)
 
 
 def load_into(context: ssl.SSLContext, tls: TlsKey) -> None:
-    """Give *context* the certificate and private key of *tls*."""
+    """Give *context* the certificate and private key of *tls*.
+
+    Raises:
+        MalformedToken: *tls* is not a key and its certificate.
+    """
     passphrase = secrets.token_urlsafe(32)
-    private = serialization.load_der_private_key(tls.private, None)
-    pem = private.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.BestAvailableEncryption(passphrase.encode("ascii")),
-    ) + _parsed(tls.certificate).public_bytes(serialization.Encoding.PEM)
-    with _as_file(pem) as path:
-        context.load_cert_chain(path, password=passphrase)
+    try:
+        private = serialization.load_der_private_key(tls.private, None).private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.BestAvailableEncryption(passphrase.encode("ascii")),
+        )
+        certificate = ssl.DER_cert_to_PEM_cert(check_certificate(tls.certificate)).encode("ascii")
+        with _as_file(private + certificate) as path:
+            context.load_cert_chain(path, password=passphrase)
+    except (ValueError, UnsupportedAlgorithm, ssl.SSLError):
+        raise MalformedToken("not a TLS key and its certificate") from None
 
 
 @contextlib.contextmanager
 def _as_file(data: bytes) -> Iterator[str]:
-    """Yield a path under which *data* can be read: in memory on Linux, else a private file."""
+    """Yield a path under which *data* can be read: in memory on Linux, else in a private folder."""
     if hasattr(os, "memfd_create"):
-        handle = os.memfd_create("tls", os.MFD_CLOEXEC)
-        try:
-            os.write(handle, data)
-            yield f"/proc/self/fd/{handle}"
-        finally:
-            os.close(handle)
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "tls.pem"
-        path.write_bytes(data)
-        yield str(path)
+        with os.fdopen(os.memfd_create("tls", os.MFD_CLOEXEC), "wb") as file:
+            file.write(data)
+            file.flush()
+            yield f"/proc/self/fd/{file.fileno()}"
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "tls.pem"
+            path.write_bytes(data)
+            yield str(path)
 
 
 def _general_name(host: str) -> x509.GeneralName:
     with contextlib.suppress(ValueError):
         return x509.IPAddress(ipaddress.ip_address(host.strip("[]")))
-    return x509.DNSName(host)
+    try:
+        return x509.DNSName(host)
+    except ValueError:
+        raise MalformedToken("a host name is ASCII; one that is not is written in A-labels") from None
 
 
 @lru_cache(maxsize=256)
-def _parsed(der: bytes) -> x509.Certificate:
+def _subject(der: bytes) -> bytes:
+    """Return the subject of a certificate, all of which was looked at that this node relies on."""
     try:
         found = x509.load_der_x509_certificate(der)
-        key = found.public_key()
-    except ValueError:
-        raise MalformedToken("not an X.509 certificate") from None
+        key, name = found.public_key(), found.subject.public_bytes()
+    except (ValueError, x509.InvalidVersion, UnsupportedAlgorithm):
+        raise MalformedToken("not an X.509 certificate that can be used here") from None
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
         raise MalformedToken("a TLS certificate is over ECDSA P-256")
     if found.public_bytes(serialization.Encoding.DER) != der:
         raise MalformedToken("a certificate is nothing but its DER bytes")
-    return found
+    return name

@@ -1,13 +1,15 @@
 """From passphrase to key: Argon2id (RFC 9106) of libsodium.
 
-Why this is safe. The salt is fresh and random for each file, so that no table serves two. The cost
-is MODERATE (256 MiB, three passes): a guess costs an attacker the same. Parameters come out of the file
-and are bounded on both sides, so that an altered file can neither exhaust the machine nor
-make guessing cheap beyond what its owner chose.
+Why this is safe. The salt is fresh and random for each file, so that no table serves two. The cost is
+MODERATE (256 MiB, three passes): a guess costs an attacker the same. Parameters come out of the file
+before anything in it is authenticated, so they are bounded: an altered file cannot exhaust the machine.
+Nor can it make guessing cheap: under other parameters the passphrase gives another key, and what was
+sealed under the first does not open.
 """
 
 from dataclasses import dataclass
 
+from nacl.exceptions import RuntimeError as SodiumError
 from nacl.pwhash import argon2id
 
 from keys.errors import VaultFault
@@ -29,14 +31,26 @@ MODERATE = Strength(argon2id.OPSLIMIT_MODERATE, argon2id.MEMLIMIT_MODERATE)
 LEAST = Strength(argon2id.OPSLIMIT_MIN, argon2id.MEMLIMIT_MIN)
 """The least that the library takes: for tests."""
 MOST = Strength(argon2id.OPSLIMIT_SENSITIVE, argon2id.MEMLIMIT_SENSITIVE)
+"""Some seconds, 1 GiB: more than that is no honest file."""
 
 
 def derive(passphrase: bytes, salt: bytes, strength: Strength) -> bytes:
-    """Return the 32-byte key of *passphrase*. Raises VaultFault for absurd parameters."""
+    """Return the 32-byte key of *passphrase*.
+
+    Raises:
+        VaultFault: an empty passphrase, parameters out of bounds, or too little memory for them.
+    """
+    if not passphrase:
+        raise VaultFault("a passphrase is not empty")
     if not (
         LEAST.passes <= strength.passes <= MOST.passes
         and LEAST.memory_bytes <= strength.memory_bytes <= MOST.memory_bytes
         and len(salt) == SALT_BYTES
     ):
-        raise VaultFault("the key store asks for a key derivation that is out of bounds: it was altered")
-    return argon2id.kdf(KEY_BYTES, passphrase, salt, opslimit=strength.passes, memlimit=strength.memory_bytes)
+        raise VaultFault("a key derivation with parameters out of bounds")
+    try:
+        return argon2id.kdf(
+            KEY_BYTES, passphrase, salt, opslimit=strength.passes, memlimit=strength.memory_bytes
+        )
+    except (SodiumError, MemoryError):
+        raise VaultFault(f"a key derivation needs {strength.memory_bytes >> 20} MiB of free memory") from None

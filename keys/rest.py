@@ -1,10 +1,10 @@
 """Encryption at rest: each value under a key of its own, wrapped by the vault's storage key.
 
-Why this is safe. The inner key is fresh for each box and seals one plaintext, so the fixed nonce
-cannot meet the key twice. The outer seal is XChaCha20-Poly1305 with a random nonce of 24 bytes,
-which does not repeat within 2^80 wraps under one storage key. Both bind *context*, the place where
-the box belongs, as associated data. Erasing is forgetting the wrapped key: the ciphertext alone opens
-under no key that is left.
+Why this is safe. The inner key is fresh for each box and seals one plaintext with ChaCha20-Poly1305 (RFC
+8439), so the fixed nonce cannot meet the key twice. The outer seal is XChaCha20-Poly1305 with a random
+nonce of 24 bytes: after 2^80 wraps under one storage key, one has repeated with a chance of 2^-33. Both
+bind *context*, the place where the box belongs, as associated data: a box moved to another row does not
+open. Erasing is forgetting the wrapped key: the ciphertext alone opens under no key that is left.
 """
 
 import secrets

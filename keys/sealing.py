@@ -1,10 +1,12 @@
 """Sealing to a peer: HPKE base mode (RFC 9180) with the hybrid KEM MLKEM768-X25519 (0x647a).
 
-Why this is safe. The KEM holds as long as one of ML-KEM-768 (FIPS 203) and X25519 does: what is
-recorded today stays secret from a quantum computer tomorrow. Each seal makes a fresh encapsulation,
-so key and nonce of the AEAD are used once, and no counter can repeat. Base mode authenticates
-nobody: the content carries its sender's signature, and `info` binds the envelope's header. The
-associated data is empty since `info` already holds all that is bound.
+Why this is safe. The KEM is the X-Wing combiner: it holds as long as one of ML-KEM-768 (FIPS 203) and
+X25519 does, so that what is recorded today stays secret from a quantum computer tomorrow. Each seal is
+a single shot (RFC 9180 §6.1) with a fresh encapsulation: a context seals one plaintext under sequence
+number 0 and is gone, so that no nonce (§5.2) meets its key twice. Base mode (§5.1.1) authenticates
+nobody, and need not: the content carries its sender's signature. `info` enters the key schedule, so a
+ciphertext opens under no other envelope header; it holds all that is bound, hence no aad.
+A wrong encapsulation gives another key (implicit rejection, FIPS 203 §6.3), not an error of its own.
 """
 
 from functools import lru_cache
@@ -62,7 +64,8 @@ class SealingKey:
         """Return what was sealed to this key with *info*.
 
         Raises:
-            CannotOpen: altered, truncated, for another key or with another *info*.
+            CannotOpen: altered, truncated, for another key or with another *info*; which one is not
+                told, lest a sender learn from it.
         """
         if len(sealed) < OVERHEAD_BYTES:
             raise CannotOpen("shorter than an encapsulation and a tag")
@@ -73,13 +76,21 @@ class SealingKey:
 
 
 def check_sealing_public(public: bytes) -> bytes:
-    """Return *public*, a sealing public key: ML-KEM-768, then X25519. Raises MalformedToken."""
+    """Return *public*, a sealing public key: ML-KEM-768, then X25519.
+
+    Raises:
+        MalformedToken: of another length, with a coefficient that is not reduced (FIPS 203 §7.2), or with
+            an X25519 part of small order, to which nothing can be sealed (RFC 9180 §7.1.4).
+    """
     _public(public)
     return public
 
 
 def seal(public: bytes, plaintext: bytes, info: bytes) -> bytes:
-    """Return *plaintext* sealed to *public*: encapsulation (1120 bytes), then ciphertext and tag."""
+    """Return *plaintext* sealed to *public*: encapsulation (1120 bytes), then ciphertext and tag.
+
+    Raises MalformedToken for a *public* that `check_sealing_public` refuses.
+    """
     return _SUITE.encrypt(plaintext, _public(public), info=info)
 
 
@@ -88,9 +99,9 @@ def _public(public: bytes) -> hpke.MLKEM768X25519PublicKey:
     if len(public) != PUBLIC_BYTES:
         raise MalformedToken(f"a sealing public key has {PUBLIC_BYTES} bytes")
     try:
-        return hpke.MLKEM768X25519PublicKey(
-            MLKEM768PublicKey.from_public_bytes(public[:_MLKEM_PUBLIC_BYTES]),
-            X25519PublicKey.from_public_bytes(public[_MLKEM_PUBLIC_BYTES:]),
-        )
+        mlkem = MLKEM768PublicKey.from_public_bytes(public[:_MLKEM_PUBLIC_BYTES])
+        x25519 = X25519PublicKey.from_public_bytes(public[_MLKEM_PUBLIC_BYTES:])
+        X25519PrivateKey.generate().exchange(x25519)  # fails for every point of small order
     except ValueError:
-        raise MalformedToken("not an ML-KEM-768 public key in canonical form") from None
+        raise MalformedToken("a sealing public key in another form, or of small order") from None
+    return hpke.MLKEM768X25519PublicKey(mlkem, x25519)

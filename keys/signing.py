@@ -1,16 +1,18 @@
 """Signatures: Ed25519 in JWS (RFC 7515, RFC 8032, RFC 9864) and raw; ML-DSA-44 (FIPS 204).
 
-Why this is safe. Ed25519 is deterministic, so no bad random number can leak a key. Every role
-signs bytes of another shape: messages, profiles and cards carry their `typ` in the signed header,
-checkpoints begin with their origin; no key serves two roles anyway. Public keys of small order or
-not in canonical form are refused, since under them one signature verifies many messages. ML-DSA
-signs with fresh randomness of the library (hedged) and the empty context.
+Why this is safe. Ed25519 derives its nonce from key and message (RFC 8032 §5.1.6), so no bad random
+number can leak a key. Every role signs bytes of another shape: messages, profiles and cards carry
+their `typ` in the signed header, checkpoints begin with their origin; no key serves two roles anyway.
+A public key that is not a canonical point of the prime-order group is refused: under one of small
+order a signature holds for many messages, and under one with such a part verifiers disagree (RFC 8032
+§8.8 leaves the cofactor to them), which evidence cannot afford. ML-DSA-44 signs with fresh randomness
+of the library (hedged, FIPS 204 §3.4); its context is empty, as signed notes want it, since its keys
+sign nothing but checkpoints and cosignatures.
 """
 
-import base64
-import binascii
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,9 +21,12 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey, MLDSA44PublicKey
 from joserfc import jws
-from joserfc.errors import JoseError
+from joserfc.errors import BadSignatureError, JoseError
 from joserfc.jwk import OKPKey
+from joserfc.registry import HeaderParameter
+from nacl.bindings import crypto_core_ed25519_is_valid_point
 
+from keys.encoding import b64url, from_b64url, parse_object
 from keys.errors import BadSignature, MalformedToken, UnknownKey
 
 ALGORITHM = "Ed25519"
@@ -30,29 +35,35 @@ SEED_BYTES = 32
 LATTICE_PUBLIC_BYTES = 1312
 LATTICE_SIGNATURE_BYTES = 2420
 
-_PRIME = 2**255 - 19
-# The y coordinates of the eight points whose order divides 8 (RFC 7748 §7 speaks of the same).
-_ORDER_8 = 2707385501144840649318225287225658788936804267575313519463743609750303021022
-_SMALL_ORDER = frozenset({0, 1, _PRIME - 1, _ORDER_8, _PRIME - _ORDER_8})
 _COMPACT_PARTS = 3
+_KID = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
+
+# What joserfc accepts: one algorithm, whatever a header says, and three header members, `b64` and
+# `crit` not among them. Its own limit of 128,000 bytes would refuse messages that the protocol allows;
+# no token is longer than the envelope of 4 MiB that carries it (§6), and exact limits are the caller's.
+_REGISTRY = jws.JWSRegistry(algorithms=[ALGORITHM])
+_REGISTRY.header_registry = {
+    name: HeaderParameter(name, "str", required=True) for name in ("alg", "kid", "typ")
+}
+_REGISTRY.max_payload_length = 4 << 20
 
 
 def kid(algorithm: str, public: bytes) -> str:
     """Return the key id: base64url of SHA-256 over `art18/kid/v1 00 algorithm 00 public` (§2)."""
     named = b"\x00".join((b"art18/kid/v1", algorithm.encode("ascii"), public))
-    return _b64url(hashlib.sha256(named).digest())
+    return b64url(hashlib.sha256(named).digest())
 
 
 def check_public(public: bytes) -> bytes:
-    """Return *public*, an Ed25519 public key in canonical form and not of small order.
+    """Return *public*, an Ed25519 public key: a canonical point of the prime-order group (§3).
 
     Raises:
-        MalformedToken: it is none.
+        MalformedToken: of another length, not canonical, not on the curve (RFC 8032 §5.1.3), of small
+            order, or with a part of small order.
     """
     if len(public) != PUBLIC_BYTES:
         raise MalformedToken("an Ed25519 public key has 32 bytes")
-    y = int.from_bytes(public, "little") & ((1 << 255) - 1)
-    if y >= _PRIME or y in _SMALL_ORDER:
+    if not crypto_core_ed25519_is_valid_point(public):
         raise MalformedToken("an Ed25519 public key of small order or not in canonical form")
     return public
 
@@ -90,7 +101,7 @@ class SigningKey:
 
     def sign_compact(self, payload: bytes, typ: str) -> str:
         """Return *payload* as a compact JWS whose header is exactly `alg`, `kid`, `typ`."""
-        return jws.serialize_compact(_header(self.kid, typ), payload, self._jwk, algorithms=[ALGORITHM])
+        return jws.serialize_compact(_header(self.kid, typ), payload, self._jwk, registry=_REGISTRY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,29 +124,35 @@ def verify_compact(token: str, typ: str, keys: Mapping[str, bytes]) -> Verified:
     """Return what the compact JWS *token* of type *typ* says, verified under one of *keys* (by kid).
 
     The header is compared before any key is chosen, so that the token cannot choose an algorithm.
+    The payload is decoded once, by joserfc; that its text is canonical is shown by encoding it again.
 
     Raises:
         MalformedToken: not a compact JWS in the one accepted form.
         UnknownKey: it names a kid that is not among *keys*.
         BadSignature: it does not verify.
     """
-    parts = token.split(".")
+    parts = token.split(".", _COMPACT_PARTS)
     if len(parts) != _COMPACT_PARTS:
         raise MalformedToken("a compact JWS has three parts")
-    header, payload, _ = (_from_b64url(part) for part in parts)
+    header, payload, signature = parts
     signer = _parse_header(header, typ)
+    from_b64url(signature)
     if signer not in keys:
         raise UnknownKey(signer)
     try:
-        jws.deserialize_compact(token, _public_jwk(keys[signer]), algorithms=[ALGORITHM])
-    except JoseError as error:
-        raise BadSignature("the signature does not verify") from error
-    return Verified(payload, signer)
+        found = jws.deserialize_compact(token, _public_jwk(keys[signer]), registry=_REGISTRY).payload
+    except BadSignatureError:
+        raise BadSignature("the signature does not verify") from None
+    except (JoseError, UnicodeError):
+        raise MalformedToken("not a compact JWS") from None
+    if b64url(found) != payload:
+        raise MalformedToken("base64url that is not canonical")
+    return Verified(found, signer)
 
 
 def sign_general(payload: bytes, typ: str, signers: Sequence[SigningKey]) -> bytes:
     """Return *payload* as a JWS in general JSON serialization, signed by each of *signers*."""
-    encoded = _b64url(payload)
+    encoded = b64url(payload)
     signatures = []
     for signer in signers:
         protected, _, signature = signer.sign_compact(payload, typ).split(".")
@@ -149,7 +166,7 @@ def peek_general(raw: bytes, typ: str) -> bytes:
     Raises:
         MalformedToken: not in the one accepted form.
     """
-    return _from_b64url(_parse_general(raw, typ)[0])
+    return from_b64url(_parse_general(raw, typ)[0])
 
 
 def verify_general(
@@ -158,7 +175,7 @@ def verify_general(
     """Return what the general JWS *raw* says, every signature verified under one of *keys*.
 
     With *others*, signatures by kids that are not among *keys* are passed over; they count for
-    nothing.
+    nothing, so that the caller must compare `kids` with those that it demands.
 
     Raises:
         MalformedToken, UnknownKey, BadSignature: as `verify_compact`.
@@ -170,11 +187,11 @@ def verify_general(
             continue
         verify_compact(f"{protected}.{payload}.{signature}", typ, keys)
         kids.add(signer)
-    return VerifiedGeneral(_from_b64url(payload), frozenset(kids))
+    return VerifiedGeneral(from_b64url(payload), frozenset(kids))
 
 
 def verify_raw(public: bytes, signature: bytes, data: bytes) -> None:
-    """Check the Ed25519 *signature* over *data*. Raises BadSignature."""
+    """Check the Ed25519 *signature* over *data*. Raises BadSignature, or MalformedToken for *public*."""
     try:
         _public(public).verify(signature, data)
     except InvalidSignature:
@@ -213,7 +230,10 @@ class LatticeKey:
 
 @dataclass(frozen=True, slots=True)
 class LogKeys:
-    """The two keys that sign the checkpoints of a log, or a witness's cosignatures."""
+    """The two keys that sign the checkpoints of a log, or a witness's cosignatures.
+
+    Defined here, beside what they are made of; `keys.vault` offers the name too.
+    """
 
     ed: SigningKey
     lattice: LatticeKey
@@ -225,17 +245,23 @@ class LogKeys:
 
 
 def check_lattice_public(public: bytes) -> bytes:
-    """Return *public*, an ML-DSA-44 public key (FIPS 204 §4: 1312 bytes). Raises MalformedToken."""
+    """Return *public*, an ML-DSA-44 public key. Raises MalformedToken.
+
+    The length is all there is to check: every string of 1312 bytes decodes (FIPS 204 §7.2).
+    """
     if len(public) != LATTICE_PUBLIC_BYTES:
         raise MalformedToken("an ML-DSA-44 public key has 1312 bytes")
     return public
 
 
 def verify_lattice(public: bytes, signature: bytes, data: bytes) -> None:
-    """Check the ML-DSA-44 *signature* over *data*, empty context. Raises BadSignature."""
+    """Check the ML-DSA-44 *signature* over *data*, empty context.
+
+    Raises BadSignature, or MalformedToken for *public*.
+    """
     try:
         _lattice_public(public).verify(signature, data)
-    except (InvalidSignature, ValueError):
+    except InvalidSignature:
         raise BadSignature("the signature does not verify") from None
 
 
@@ -251,25 +277,32 @@ def _public_jwk(public: bytes) -> OKPKey:
 
 @lru_cache(maxsize=256)
 def _lattice_public(public: bytes) -> MLDSA44PublicKey:
-    return MLDSA44PublicKey.from_public_bytes(public)
+    return MLDSA44PublicKey.from_public_bytes(check_lattice_public(public))
 
 
 def _header(signer: str, typ: str) -> dict[str, str]:
     return {"alg": ALGORITHM, "kid": signer, "typ": typ}
 
 
-def _parse_header(header: bytes, typ: str) -> str:
-    """Return the kid of a protected header that is exactly `alg`, `kid` and `typ`."""
-    found = _parse_object(header)
+def _parse_header(text: str, typ: str) -> str:
+    """Return the kid of the protected header *text* that is exactly `alg`, `kid` and `typ`."""
+    if len(text) > _REGISTRY.max_header_length:
+        raise MalformedToken("a header longer than its three members need")
+    return _known_header(text, typ)
+
+
+@lru_cache(maxsize=1024)  # one for each key that signs, and short: strangers cannot fill the memory
+def _known_header(text: str, typ: str) -> str:
+    found = parse_object(from_b64url(text))
     signer = found.get("kid")
-    if not isinstance(signer, str) or found != _header(signer, typ):
+    if not isinstance(signer, str) or not _KID.fullmatch(signer) or found != _header(signer, typ):
         raise MalformedToken(f"the header is not exactly alg {ALGORITHM}, kid and typ {typ}")
     return signer
 
 
 def _parse_general(raw: bytes, typ: str) -> tuple[str, list[tuple[str, str, str]]]:
     """Return payload text and (protected, kid, signature) of each signature."""
-    outer = _parse_object(raw)
+    outer = parse_object(raw)
     payload, signatures = outer.get("payload"), outer.get("signatures")
     if set(outer) != {"payload", "signatures"} or not isinstance(payload, str):
         raise MalformedToken("a general JWS is exactly payload and signatures")
@@ -282,40 +315,7 @@ def _parse_general(raw: bytes, typ: str) -> tuple[str, list[tuple[str, str, str]
         protected, signature = item["protected"], item["signature"]
         if not isinstance(protected, str) or not isinstance(signature, str):
             raise MalformedToken("protected and signature are base64url")
-        found.append((protected, _parse_header(_from_b64url(protected), typ), signature))
+        found.append((protected, _parse_header(protected, typ), signature))
     if len({signer for _, signer, _ in found}) != len(found):
         raise MalformedToken("a key signs once")
     return payload, found
-
-
-def _parse_object(raw: bytes) -> dict[str, object]:
-    """Return the JSON object *raw*; names that repeat are refused."""
-    try:
-        value = json.loads(raw.decode("utf-8"), object_pairs_hook=_distinct)
-    except (ValueError, RecursionError):
-        raise MalformedToken("not a JSON object") from None
-    if not isinstance(value, dict):
-        raise MalformedToken("not a JSON object")
-    return value
-
-
-def _distinct(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise MalformedToken("a member name that repeats")
-    return found
-
-
-def _b64url(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
-
-
-def _from_b64url(text: str) -> bytes:
-    """Return the bytes of canonical unpadded base64url: decode, encode, compare."""
-    try:
-        data = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-    except (binascii.Error, ValueError):
-        raise MalformedToken("not base64url") from None
-    if _b64url(data) != text:
-        raise MalformedToken("base64url that is not canonical")
-    return data

@@ -1,9 +1,13 @@
 """Attachments: the STREAM construction of the age format's payload (protocol §7).
 
-Why this is safe. Each attachment has a fresh random key, and each chunk of it another counter, so no
-two plaintexts meet under one (key, nonce). The last byte of the nonce marks the final chunk: cut or
-extended streams do not open, nor do chunks in another order. There is no associated data, since the
-key belongs to this attachment alone. A sealer is used once and cannot go back.
+Why this is safe. Each attachment has a fresh random key, and each chunk of it another counter (11
+bytes: it cannot wrap), so no two plaintexts meet under one (key, nonce). A sealer is used once and
+cannot go back. The last byte of the nonce marks the final chunk: cut or extended streams do not open,
+nor do chunks in another order (STREAM of Hoang, Reyhanitabar, Rogaway and Vizár, as age uses it). There
+is no associated data, since the key belongs to this attachment alone. Lengths are fixed as well: every
+chunk but the last is full, and the last is empty only when it is the only one, so that one content has
+one form under a key. That another key could open the same bytes to something else does not matter: the
+sender signs the digest of the content.
 """
 
 import hashlib
@@ -12,7 +16,7 @@ import secrets
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
-from keys.errors import CannotOpen, KeyFault
+from keys.errors import CannotOpen, KeyFault, MalformedToken
 
 CHUNK = 1 << 20
 """Bytes of plaintext in each chunk but the last."""
@@ -34,8 +38,14 @@ def sealed_size(size: int) -> int:
 
 
 def open_chunk(key: bytes, index: int, chunk: bytes, *, last: bool) -> bytes:
-    """Return the plaintext of the sealed *chunk* at *index*. Raises CannotOpen."""
-    return _open(ChaCha20Poly1305(key), index, chunk, last=last)
+    """Return the plaintext of the sealed *chunk* at *index*, the final one or not.
+
+    That *last* is true of the stream's real end is the caller's to know: from its signed size.
+
+    Raises:
+        CannotOpen: altered, at another place, or of a length that a chunk there cannot have.
+    """
+    return _open(_cipher(key), index, chunk, last=last)
 
 
 class StreamSealer:
@@ -46,7 +56,7 @@ class StreamSealer:
     """
 
     def __init__(self, key: bytes) -> None:
-        self._cipher = ChaCha20Poly1305(key)
+        self._cipher = _cipher(key)
         self._tail = bytearray()
         self._index = 0
         self._done = False
@@ -62,7 +72,7 @@ class StreamSealer:
         self._tail += data
         ready = bytearray()
         while len(self._tail) > CHUNK:
-            ready += self._seal(bytes(self._tail[:CHUNK]), last=False)
+            ready += self._seal(self._tail[:CHUNK], last=False)
             del self._tail[:CHUNK]
         return bytes(ready)
 
@@ -71,11 +81,11 @@ class StreamSealer:
         if self._done:
             raise KeyFault("a sealer is used once")
         self._done = True
-        final = self._seal(bytes(self._tail), last=True)
+        final = self._seal(self._tail, last=True)
         self._tail.clear()
         return final
 
-    def _seal(self, chunk: bytes, *, last: bool) -> bytes:
+    def _seal(self, chunk: bytearray, *, last: bool) -> bytes:
         sealed = self._cipher.encrypt(_nonce(self._index, last=last), chunk, None)
         self._index += 1
         self._blob.update(sealed)
@@ -100,7 +110,7 @@ class StreamOpener:
     """
 
     def __init__(self, key: bytes) -> None:
-        self._cipher = ChaCha20Poly1305(key)
+        self._cipher = _cipher(key)
         self._tail = bytearray()
         self._index = 0
         self._plain = hashlib.sha256()
@@ -111,19 +121,17 @@ class StreamOpener:
         self._tail += data
         ready = bytearray()
         while len(self._tail) > _SEALED_CHUNK:
-            ready += self._open(bytes(self._tail[:_SEALED_CHUNK]), last=False)
+            ready += self._open(self._tail[:_SEALED_CHUNK], last=False)
             del self._tail[:_SEALED_CHUNK]
         return bytes(ready)
 
     def finish(self) -> bytes:
         """Return the plaintext of the final chunk. Raises CannotOpen when the stream is cut."""
-        final = self._open(bytes(self._tail), last=True)
-        if not final and self._index > 1:
-            raise CannotOpen("an empty final chunk after another")
+        final = self._open(self._tail, last=True)
         self._tail.clear()
         return final
 
-    def _open(self, chunk: bytes, *, last: bool) -> bytes:
+    def _open(self, chunk: bytearray, *, last: bool) -> bytes:
         plain = _open(self._cipher, self._index, chunk, last=last)
         self._index += 1
         self._plain.update(plain)
@@ -140,8 +148,17 @@ def _nonce(index: int, *, last: bool) -> bytes:
     return index.to_bytes(_COUNTER_BYTES, "big") + bytes([last])
 
 
-def _open(cipher: ChaCha20Poly1305, index: int, chunk: bytes, *, last: bool) -> bytes:
+def _cipher(key: bytes) -> ChaCha20Poly1305:
+    if len(key) != KEY_BYTES:
+        raise MalformedToken("the key of an attachment has 32 bytes")
+    return ChaCha20Poly1305(key)
+
+
+def _open(cipher: ChaCha20Poly1305, index: int, chunk: bytes | bytearray, *, last: bool) -> bytes:
+    shortest = (TAG if index == 0 else TAG + 1) if last else _SEALED_CHUNK
+    if not shortest <= len(chunk) <= _SEALED_CHUNK:
+        raise CannotOpen(f"chunk {index} has a length that no chunk there can have")
     try:
         return cipher.decrypt(_nonce(index, last=last), chunk, None)
-    except (InvalidTag, ValueError):
+    except InvalidTag:
         raise CannotOpen(f"chunk {index} does not open: altered, cut or out of place") from None

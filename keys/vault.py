@@ -3,11 +3,12 @@
 A vault is JSON: a header in the clear (purpose, Argon2id parameters, salt, nonce) and `sealed`, the
 private values under XChaCha20-Poly1305 with a key derived from a passphrase.
 
-Why this is safe. Salt and nonce are fresh at every write, so key and nonce never recur. The header is
-the associated data: purpose and parameters cannot be changed without the passphrase, nor a root key be
-passed off as a vault. Files are written whole beside the old one, synced, then renamed: a crash leaves
-the old or the new, never half of one. Wrong passphrase and altered file cannot be told apart by the
-cipher, and one error says so.
+Why this is safe. Salt and nonce are fresh and random at every write (16 and 24 bytes), so key and nonce
+never recur. The header is the associated data: purpose and parameters cannot be changed without the
+passphrase, nor a root key be passed off as a vault. A file is accepted only byte for byte as it is
+written. It is written whole beside the old one, synced, then renamed: a crash leaves the old or the
+new, never half of one. Wrong passphrase and altered ciphertext cannot be told apart by the cipher, and
+one error says so.
 """
 
 import base64
@@ -25,7 +26,7 @@ from nacl import bindings
 from nacl.exceptions import CryptoError
 
 from keys.certificates import TlsKey, new_certificate
-from keys.errors import KeyFault, VaultFault
+from keys.errors import KeyFault, MalformedToken, VaultFault
 from keys.passwords import MODERATE, SALT_BYTES, Strength, derive
 from keys.rest import StorageKey
 from keys.sealing import SealingKey
@@ -35,14 +36,18 @@ __all__ = ["Keyring", "LogKeys", "read_passphrase", "read_root", "read_vault", "
 
 _FORMAT = "art18-vault/v1"
 _MAX_BYTES = 1 << 20
+_OWNER_ONLY = 0o600
 _NONCE_BYTES = bindings.crypto_aead_xchacha20poly1305_ietf_NPUBBYTES
 _HEADER = ("format", "purpose", "passes", "memory_bytes", "salt", "nonce")
-_WRONG = "wrong passphrase, or the file was altered"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Keyring:
-    """Every private key of a running node, by role; no key serves two (protocol §3)."""
+    """Every private key of a running node, by role; no key serves two (protocol §3).
+
+    Raises:
+        MalformedToken: a key has two roles, or stands under another kid than its own.
+    """
 
     signing: Mapping[str, SigningKey]
     sealing: Mapping[str, SealingKey]
@@ -50,6 +55,13 @@ class Keyring:
     witness: LogKeys
     tls: tuple[TlsKey, ...]
     storage: StorageKey
+
+    def __post_init__(self) -> None:
+        ed = [*(key.public for key in self.signing.values()), self.log.ed.public, self.witness.ed.public]
+        if len(set(ed)) != len(ed) or self.log.lattice.public == self.witness.lattice.public:
+            raise MalformedToken("a key serves one role")
+        if any(kid != key.kid for keys in (self.signing, self.sealing) for kid, key in keys.items()):
+            raise MalformedToken("a key stands under its own kid")
 
     @classmethod
     def generate(cls, authority: str, hosts: Sequence[str]) -> "Keyring":
@@ -89,17 +101,23 @@ def write_vault(
 
 
 def read_vault(path: Path, passphrase: bytes) -> Keyring:
-    """Return the keys in *path*. Raises VaultFault: missing, truncated, altered, wrong passphrase."""
+    """Return the keys in *path*.
+
+    Deriving the key takes about a second and 256 MiB: call it in a thread.
+
+    Raises:
+        VaultFault: missing, truncated, altered, of another purpose, or another passphrase.
+    """
     return _decode(path, _read(path, "vault", passphrase))
 
 
 def write_root(path: Path, root: SigningKey, passphrase: bytes, *, strength: Strength = MODERATE) -> None:
-    """Write the root key to *path*, encrypted: for a medium that is kept off line."""
+    """Write the root key to *path*, encrypted: for a medium that is kept off line. Raises VaultFault."""
     _write(path, "root", {"root": _text(root.private_bytes())}, passphrase, strength, replace=False)
 
 
 def read_root(path: Path, passphrase: bytes) -> SigningKey:
-    """Return the root key in *path*. Raises VaultFault."""
+    """Return the root key in *path*. Raises VaultFault as `read_vault`."""
     found = _read(path, "root", passphrase)
     with _whole(path):
         return SigningKey.from_bytes(_bytes(found["root"]))
@@ -154,7 +172,7 @@ def _write(
     replace: bool,
 ) -> None:
     salt, nonce = secrets.token_bytes(SALT_BYTES), secrets.token_bytes(_NONCE_BYTES)
-    header = {
+    header: dict[str, object] = {
         "format": _FORMAT,
         "purpose": purpose,
         "passes": strength.passes,
@@ -165,9 +183,8 @@ def _write(
     sealed = bindings.crypto_aead_xchacha20poly1305_ietf_encrypt(
         json.dumps(secret).encode("ascii"), _associated(header), nonce, derive(passphrase, salt, strength)
     )
-    body = json.dumps({**header, "sealed": _text(sealed)}, indent=1).encode("ascii") + b"\n"
     try:
-        _write_whole(path, body, replace=replace)
+        _write_whole(path, _file(header, sealed), replace=replace)
     except FileExistsError:
         raise VaultFault(f"{path} exists already, and is not replaced") from None
     except OSError as error:
@@ -175,17 +192,20 @@ def _write(
 
 
 def _write_whole(path: Path, body: bytes, *, replace: bool) -> None:
-    """Write *body* so that *path* has all of it or is as it was, also after a crash."""
+    """Write *body* so that *path* has all of it or is as it was, also after a crash.
+
+    A name that must be free is taken first, by an empty file, which a crash right then leaves: not by a
+    hard link, which the file systems of removable media, where a root key belongs, do not have.
+    """
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(body)
             file.flush()
             os.fsync(file.fileno())
-        if replace:
-            Path(name).replace(path)
-        else:
-            os.link(name, path)
+        if not replace:
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER_ONLY))
+        Path(name).replace(path)
     finally:
         Path(name).unlink(missing_ok=True)
     folder = os.open(path.parent, os.O_RDONLY)
@@ -202,23 +222,36 @@ def _read(path: Path, purpose: str, passphrase: bytes) -> dict[str, object]:
     except OSError as error:
         raise VaultFault(f"the key store {path} cannot be read: {error.strerror}") from None
     try:
-        found = json.loads(body) if len(body) <= _MAX_BYTES else None
-    except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict) or set(found) != {*_HEADER, "sealed"} or found["format"] != _FORMAT:
-        raise VaultFault(f"{path} is not a whole key store: truncated, altered or of another kind")
-    if found["purpose"] != purpose:
+        header, sealed = _parse(body)
+        strength = Strength(_integer(header["passes"]), _integer(header["memory_bytes"]))
+        salt, nonce = _bytes(header["salt"]), _bytes(header["nonce"])
+    except (KeyError, TypeError, ValueError, RecursionError):
+        raise VaultFault(f"{path} is not a whole key store: truncated, altered or of another kind") from None
+    if header["purpose"] != purpose:
         raise VaultFault(f"{path} is not a key store of the purpose {purpose}")
     try:
-        strength = Strength(int(found["passes"]), int(found["memory_bytes"]))
-        salt, nonce, sealed = (_bytes(found[name]) for name in ("salt", "nonce", "sealed"))
         key = derive(passphrase, salt, strength)
-        header = {name: found[name] for name in _HEADER}
+    except VaultFault as fault:
+        raise VaultFault(f"the key store {path} cannot be opened: {fault}") from None
+    try:
         plain = bindings.crypto_aead_xchacha20poly1305_ietf_decrypt(sealed, _associated(header), nonce, key)
-        secret: dict[str, object] = json.loads(plain)
-    except (CryptoError, VaultFault, ValueError, TypeError):
-        raise VaultFault(f"the key store {path} does not open: {_WRONG}") from None
-    return secret
+    except (CryptoError, ValueError, TypeError):
+        raise VaultFault(f"the key store {path} does not open: wrong passphrase, or it was altered") from None
+    with _whole(path):
+        return _object(json.loads(plain))
+
+
+def _parse(body: bytes) -> tuple[dict[str, object], bytes]:
+    """Return the header and the ciphertext of a file that is exactly as `_file` makes it."""
+    found = _object(json.loads(body.decode("ascii")))
+    header, sealed = {name: found[name] for name in _HEADER}, _bytes(found["sealed"])
+    if header["format"] != _FORMAT or _file(header, sealed) != body:
+        raise ValueError("not in the one form")
+    return header, sealed
+
+
+def _file(header: dict[str, object], sealed: bytes) -> bytes:
+    return json.dumps({**header, "sealed": _text(sealed)}, indent=1).encode("ascii") + b"\n"
 
 
 def _associated(header: dict[str, object]) -> bytes:
@@ -233,6 +266,18 @@ def _bytes(value: object) -> bytes:
     if not isinstance(value, str):
         raise TypeError("not text")
     return base64.b64decode(value, validate=True)
+
+
+def _integer(value: object) -> int:
+    if type(value) is not int:
+        raise TypeError("not an integer")
+    return value
+
+
+def _object(value: object) -> dict[str, object]:
+    if not isinstance(value, dict):
+        raise TypeError("not an object")
+    return value
 
 
 def _list(value: object) -> list[object]:

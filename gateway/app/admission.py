@@ -21,7 +21,7 @@ async def admit_command_line(store: Store, token_file: Path, clock: Clock, entro
     if not token or any(row.sha256 == digest for row in await store.all(TokenRow)):
         return
     row = token_row(token, token_id=entropy.uuid4(), name=_NAME, scopes=tuple(Scope), now_ms=clock.now_ms())
-    draft = Draft(event="token.created", outcome="ok", extra=(("token_id", row.id),))
+    draft = Draft(event="token.created", outcome="ok", extra=(("token_ref", row.id),))
     await store.record(Change(name="token", entries=(draft,), puts=(row,)))
 
 

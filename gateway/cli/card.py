@@ -35,7 +35,7 @@ def show(session: Session) -> None:
 @card.command()
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @with_session
-def export(session: Session, file: Path) -> None:
+def export(session: Session, /, file: Path) -> None:
     """Write the card to FILE, to be sent to peers. It holds public keys only."""
     own = read_card(session.settings().keys.card)
     try:
@@ -75,6 +75,7 @@ def export(session: Session, file: Path) -> None:
 @with_session
 def renew_card(
     session: Session,
+    /,
     root_file: Path,
     root_passphrase_file: Path | None,
     rotate: tuple[str, ...],

@@ -11,16 +11,17 @@ import tempfile
 import unicodedata
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from http import HTTPStatus
 from pathlib import Path
 
 import click
 
-from gateway.cli.hook import path_of
+from gateway.cli.hook import Refused, path_of
 from gateway.cli.messages import which
 from gateway.cli.program import UsageFault
 from gateway.cli.session import Session, with_session
 from gateway.cli.terminal import Terminal, plain
-from gateway.core.errors import Malformed, WrongSubject
+from gateway.core.errors import Malformed, NotProved, WrongSubject
 from gateway.core.message import Attachment, Message, parse_common
 from gateway.core.strict import from_b64url
 
@@ -42,7 +43,7 @@ _PARTS = 3
     help="Where to write; made if it is not there.",
 )
 @with_session
-def fetch(session: Session, *, message: str, peer: str | None, folder: Path) -> None:
+def fetch(session: Session, /, *, message: str, peer: str | None, folder: Path) -> None:
     """Write content.json, message.jws and the attachments of a message to a folder.
 
     The attachments are compared with the sizes and digests that the sender signed; one that differs
@@ -60,14 +61,19 @@ def fetch(session: Session, *, message: str, peer: str | None, folder: Path) -> 
         (folder / "message.jws").write_bytes(jws)
         shown = json.dumps(content.payload, ensure_ascii=False, indent=2)
         (folder / "content.json").write_text(f"{shown}\n", encoding="utf-8")
-        for number, (name, one) in enumerate(zip(names, content.attachments, strict=True)):
-            source = hook.stream(path_of("messages", message, "attachments", str(number)), query=query)
+        for position, (name, one) in enumerate(zip(names, content.attachments, strict=True)):
+            source = hook.stream(path_of("messages", message, "attachments", str(position)), query=query)
             _save(source, folder / name, one, session.terminal)
     except OSError as error:
         raise UsageFault(f"--to: {folder} cannot be written: {error.strerror}") from None
     files = ["content.json", "message.jws", *names]
     session.terminal.say(
-        {"id": content.id, "folder": str(folder), "files": files, "message_sha256": hashlib.sha256(jws).hexdigest()},
+        {
+            "id": content.id,
+            "folder": str(folder),
+            "files": files,
+            "message_sha256": hashlib.sha256(jws).hexdigest(),
+        },
         "\n".join(
             [
                 f"Wrote {len(files)} files to {folder}:",
@@ -106,6 +112,7 @@ def _save(
 
     Raises:
         WrongSubject: its size or digest differs; nothing is left of it.
+        NotProved: the node cannot open what it keeps.
     """
     digest, size = hashlib.sha256(), 0
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=".art18-")
@@ -120,5 +127,9 @@ def _save(
         if size != one.size or digest.hexdigest() != one.sha256:
             raise WrongSubject(f"{target.name} is not what the sender signed; it was not kept")
         Path(name).replace(target)
+    except Refused as fault:
+        if fault.status == HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise NotProved(f"the node cannot open {target.name}: what it keeps is damaged") from None
+        raise
     finally:
         Path(name).unlink(missing_ok=True)

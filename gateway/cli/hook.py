@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import NoReturn
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
-from gateway.core.errors import Flaw, GatewayFault, Unavailable
+from gateway.core.errors import Flaw, GatewayFault, NotProved, Unavailable
 
 _TIMEOUT_S = 60
 _CHUNK = 1 << 20
@@ -24,6 +24,10 @@ _NEXT = {
 
 class Unreachable(Unavailable):
     """The node cannot be reached (exit 3)."""
+
+
+class BrokenOff(NotProved):
+    """The node ended an answer before its end: what was promised could not be compared (exit 4)."""
 
 
 class Refused(GatewayFault):
@@ -109,9 +113,9 @@ class Hook:
 
     @contextmanager
     def stream(self, path: str, *, query: Mapping[str, object] | None = None) -> Iterator[Iterator[bytes]]:
-        """Give the body of a GET in pieces. Raises as `ask`, also while it is read."""
+        """Give the body of a GET in pieces. Raises as `ask`, and BrokenOff while it is read."""
         with self._exchange("GET", path, None, {}, query) as response:
-            yield iter(lambda: response.read(_CHUNK), b"")
+            yield _pieces(response)
 
     def get(self, *parts: str, query: Mapping[str, object] | None = None) -> dict[str, object]:
         """Return the JSON object under the path of *parts*, each quoted."""
@@ -165,6 +169,14 @@ class Hook:
 def path_of(*parts: str) -> str:
     """Return *parts* as a path, so that an id can never leave its place."""
     return "".join(f"/{quote(part, safe='')}" for part in parts)
+
+
+def _pieces(response: http.client.HTTPResponse) -> Iterator[bytes]:
+    try:
+        while piece := response.read(_CHUNK):
+            yield piece
+    except (OSError, http.client.HTTPException):
+        raise BrokenOff("the node broke off before the end") from None
 
 
 def _headers(response: http.client.HTTPResponse) -> dict[str, str]:

@@ -14,9 +14,9 @@ _F = TypeVar("_F", bound=Callable[..., object])
 
 NEXT = {
     "queued": "It is on its way; art18 retry ID makes the next attempt now.",
-    "held": "It waits behind one that was not taken: art18 release ID sends it, art18 cancel ID gives it up.",
+    "held": "It waits behind one that was not taken: art18 release ID sends it, cancel ID gives it up.",
     "undetermined": "The peer gave no answer in time, and may have it or not; it is asked again and again.",
-    "available": "art18 fetch ID --to DIR writes it out; art18 acknowledge ID tells the sender that you have it.",
+    "available": "art18 fetch ID --to DIR writes it out; acknowledge ID tells the sender that you have it.",
 }
 """What to do next about a message in this state."""
 
@@ -28,7 +28,9 @@ def filters(function: _F) -> _F:
         click.option("--kind", help="Only of this kind, like request.mla."),
         click.option("--case", metavar="ID", help="Only of this case."),
         click.option("--state", help="Only in this state."),
-        click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="At most so many."),
+        click.option(
+            "--limit", type=click.IntRange(1), default=50, show_default=True, help="At most so many."
+        ),
     ):
         function = option(function)
     return function
@@ -43,7 +45,7 @@ def which(function: _F) -> _F:
 @click.command()
 @filters
 @with_session
-def inbox(session: Session, limit: int, **asked: str | None) -> None:
+def inbox(session: Session, /, limit: int, **asked: str | None) -> None:
     """List messages that came in, newest first."""
     _list(session, "in", limit, asked)
 
@@ -51,7 +53,7 @@ def inbox(session: Session, limit: int, **asked: str | None) -> None:
 @click.command()
 @filters
 @with_session
-def outbox(session: Session, limit: int, **asked: str | None) -> None:
+def outbox(session: Session, /, limit: int, **asked: str | None) -> None:
     """List messages that go out or went, newest first."""
     _list(session, "out", limit, asked)
 
@@ -68,7 +70,7 @@ def _list(session: Session, direction: str, limit: int, asked: Mapping[str, str 
 @click.command()
 @which
 @with_session
-def show(session: Session, message: str, peer: str | None) -> None:
+def show(session: Session, /, message: str, peer: str | None) -> None:
     """Show what is known of a message without opening it: state, findings, what happened."""
     found = session.hook().get("messages", message, query={"peer": peer})
     session.terminal.show(found, lambda console: describe(console, found))
@@ -104,17 +106,17 @@ def describe(console: Console, found: Mapping[str, object]) -> None:
 
 
 def print_findings(console: Console, findings: object) -> None:
-    """Print findings, if there are any: article, severity, where, and what."""
+    """Print findings, if there are any: how grave, where, what, and which article says so."""
     for one in map(as_object, as_list(findings)):
-        where = plain(one.get("pointer") or one.get("path"))
-        text = f"{plain(one.get('severity'))}: art. {plain(one.get('article'))} {where}: {plain(one.get('text'))}"
-        console.print(text, style="red" if one.get("severity") == "error" else "yellow")
+        severity, article, path, text = (plain(one[name]) for name in ("severity", "article", "path", "text"))
+        style = "red" if severity == "error" else "yellow"
+        console.print(f"{severity}: {path}: {text} (art. {article})", style=style)
 
 
 @click.command()
 @which
 @with_session
-def acknowledge(session: Session, message: str, peer: str | None) -> None:
+def acknowledge(session: Session, /, message: str, peer: str | None) -> None:
     """Confirm that your system has taken the content over; the sender gets a receipt of that."""
     hook = session.hook()
     hook.post("messages", message, "acknowledge", query={"peer": peer})
@@ -125,7 +127,7 @@ def acknowledge(session: Session, message: str, peer: str | None) -> None:
 @click.command()
 @which
 @with_session
-def retry(session: Session, message: str, peer: str | None) -> None:
+def retry(session: Session, /, message: str, peer: str | None) -> None:
     """Make the next attempt to deliver a message now."""
     _step(session, "retry", message, peer, "The next attempt is made now.")
 
@@ -133,7 +135,7 @@ def retry(session: Session, message: str, peer: str | None) -> None:
 @click.command()
 @which
 @with_session
-def release(session: Session, message: str, peer: str | None) -> None:
+def release(session: Session, /, message: str, peer: str | None) -> None:
     """Sign a held message anew, for where its case stands now, and queue it."""
     _step(session, "release", message, peer, "Signed anew and queued.")
 
@@ -141,7 +143,7 @@ def release(session: Session, message: str, peer: str | None) -> None:
 @click.command()
 @which
 @with_session
-def cancel(session: Session, message: str, peer: str | None) -> None:
+def cancel(session: Session, /, message: str, peer: str | None) -> None:
     """Give up a held message. It was never posted."""
     _step(session, "cancel", message, peer, "Given up.")
 
@@ -149,4 +151,3 @@ def cancel(session: Session, message: str, peer: str | None) -> None:
 def _step(session: Session, verb: str, message: str, peer: str | None, done: str) -> None:
     answer = session.hook().post("messages", message, verb, query={"peer": peer}).document()
     session.terminal.say(answer, f"{done} It is {plain(answer['state'])} now.")
-

@@ -34,7 +34,14 @@ _LOOK_AT_MOST_S = 5.0
 @click.option("--wait", is_flag=True, help="Wait until the peer has answered.")
 @with_session
 def send(
-    session: Session, *, file: Path, attached: tuple[str, ...], override: str | None, dry_run: bool, wait: bool
+    session: Session,
+    /,
+    *,
+    file: Path,
+    attached: tuple[str, ...],
+    override: str | None,
+    dry_run: bool,
+    wait: bool,
 ) -> None:
     """Send the message drafted in FILE, TOML or JSON.
 
@@ -64,7 +71,9 @@ def send(
     found = _followed(hook, session.terminal, str(sent["id"]))
     session.terminal.show(found, lambda console: describe(console, found))
     if found["state"] not in _GONE_WELL:
-        raise Failure(f"the message is {found['state']}: {plain(found.get('problem') or 'see what happened')}")
+        raise Failure(
+            f"the message is {found['state']}: {plain(found.get('problem') or 'see what happened')}"
+        )
 
 
 def read_draft(path: Path) -> dict[str, object]:
@@ -117,7 +126,9 @@ def _say(console: Console, sent: dict[str, object]) -> None:
     if "id" not in sent:
         console.print("Nothing was sent; it could be.")
         return
-    console.print(f"message  {plain(sent['id'])}\ncase     {plain(sent['case'])}\nstate    {plain(sent['state'])}")
+    console.print(
+        f"message  {plain(sent['id'])}\ncase     {plain(sent['case'])}\nstate    {plain(sent['state'])}"
+    )
     console.print(f"\nart18 show {plain(sent['id'])} tells what becomes of it.")
 
 

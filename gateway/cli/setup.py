@@ -55,7 +55,7 @@ class Options(TypedDict):
     help="Take the key store's passphrase from this file, instead of drawing one.",
 )
 @with_session
-def init(session: Session, folder: Path, **options: Unpack[Options]) -> None:
+def init(session: Session, /, folder: Path, **options: Unpack[Options]) -> None:
     """Create a node in the new folder DIR: settings, keys and the signed card.
 
     The root key, which signs cards, is put apart in DIR/offline: move it off this machine.

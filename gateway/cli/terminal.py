@@ -89,7 +89,7 @@ def table(console: Console, heads: Sequence[str], rows: Iterable[Sequence[object
     for row in rows:
         grid.add_row(*[Text(plain(cell)) for cell in row])
     if grid.row_count:
-        console.print(grid)
+        _print(console, grid)
     else:
         console.print(none)
 
@@ -101,4 +101,15 @@ def pairs(console: Console, rows: Iterable[tuple[str, object]]) -> None:
     grid.add_column(overflow="fold")
     for name, value in rows:
         grid.add_row(name, Text(plain(value)))
-    console.print(grid)
+    _print(console, grid)
+
+
+def _print(console: Console, grid: Table) -> None:
+    """Print *grid*; without a terminal no line ends in blanks."""
+    if console.is_terminal:
+        console.print(grid)
+        return
+    with console.capture() as captured:
+        console.print(grid)
+    for line in captured.get().splitlines():
+        console.print(line.rstrip())

@@ -23,7 +23,7 @@ def token() -> None:
 )
 @click.option("--name", default="", help="Which system it is for.")
 @with_session
-def create(session: Session, scopes: tuple[str, ...], name: str) -> None:
+def create(session: Session, /, scopes: tuple[str, ...], name: str) -> None:
     """Make a token. It is shown once; the node keeps only its hash."""
     document = {"scopes": list(scopes), "name": name or "unnamed"}
     made = session.hook().post("tokens", document=document).document()
@@ -52,10 +52,12 @@ def list_tokens(session: Session) -> None:
 @token.command()
 @click.argument("token_id", metavar="ID")
 @with_session
-def revoke(session: Session, token_id: str) -> None:
+def revoke(session: Session, /, token_id: str) -> None:
     """End a token at once."""
     session.hook().ask("DELETE", f"/tokens/{token_id}")
-    session.terminal.say({"id": token_id, "revoked": True}, "Revoked. Requests under it are refused from now on.")
+    session.terminal.say(
+        {"id": token_id, "revoked": True}, "Revoked. Requests under it are refused from now on."
+    )
 
 
 def _words(value: object) -> str:

@@ -4,6 +4,7 @@ Only the endpoints of the pinned card are dialled, each in turn until one answer
 read up to a bound and parsed strictly; what they prove is for the caller to verify.
 """
 
+import io
 import json
 import ssl
 from collections.abc import Mapping, Sequence
@@ -35,6 +36,7 @@ _MAX_NOTE_BYTES = 256 * 1024
 _TIMEOUT = aiohttp.ClientTimeout(total=60, sock_connect=10)
 _BLOB_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=300)
 _KEEPALIVE_S = 60
+_PIECE_BYTES = 1 << 20
 _DAY_S = 86_400
 _SECONDS_DIGITS = 9
 _SIGNED = frozenset({200, 201, 409, 422})
@@ -208,6 +210,8 @@ class PeerClient:
         self, method: str, url: str, body: bytes | BinaryIO | None, headers: Mapping[str, str], limit: int
     ) -> _Raw:
         blob = body is not None and not isinstance(body, bytes)
+        if isinstance(body, bytes) and len(body) > _PIECE_BYTES:
+            body = io.BytesIO(body)  # written in pieces, so that other tasks have their turn
         try:
             async with self._session.request(
                 method,

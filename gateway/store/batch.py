@@ -10,7 +10,6 @@ from asyncio import Future as Waiter
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Any
 
 import sqlalchemy as sa
 
@@ -21,7 +20,6 @@ from gateway.core.merkle import inclusion, leaf_hash
 from gateway.core.note import Checkpoint, LogIdentity, sign_checkpoint, verify_checkpoint
 from gateway.core.proof import Receipt, encode_proof
 from gateway.ports import (
-    THIS_ENTRY,
     Change,
     Clock,
     Direction,
@@ -48,7 +46,7 @@ from gateway.store.ledger import (
 )
 from gateway.store.shelf import Shelf
 from gateway.store.statements import Statement, named
-from gateway.store.tables import KINDS, checkpoints
+from gateway.store.tables import checkpoints
 from keys.signing import LogKeys
 
 CHECKPOINT_AT = Statement(sa.select(checkpoints.c.text).where(named(checkpoints.c.size)))
@@ -117,7 +115,8 @@ async def write_batch(
     """
     old = await locked_head(transaction, released, trusted=trusted)
     time_ms = max(pen.clock.now_ms(), old.time_ms)
-    shelf = await Shelf.laid_out(transaction, _known_rows(batch))
+    rows = chain.from_iterable((*waiting.change.puts, *waiting.change.deletes) for waiting in batch)
+    shelf = await Shelf.laid_out(transaction, rows)
     judged = _judge(pen, batch, shelf, old.size, time_ms)
     leaves = [leaf_hash(entry.leaf) for entry in chain.from_iterable(judged.logged.values())]
     growth = grown(old, leaves, time_ms) if leaves else Growth(old, [], old.frontier)
@@ -125,7 +124,9 @@ async def write_batch(
         waiting.signs or (waiting.change.answers and position in judged.logged)
         for position, waiting in enumerate(batch)
     )
-    signature = _begin_signature(pen, growth.head) if wanted and growth.head.unsigned else None
+    signature = (
+        _begin_signature(pen, growth.head) if wanted and growth.head.signed != growth.head.size else None
+    )
     await shelf.write(transaction)
     await _write_entries(transaction, judged, growth)
     proofs = _proofs(batch, judged, growth)
@@ -152,16 +153,6 @@ async def write_batch(
     return Written(new, outcomes, outbox)
 
 
-def _known_rows(batch: list[Waiting]) -> list[Row]:
-    """Return the rows whose keys stand already; a key that is an entry to come is new anyway."""
-    return [
-        row
-        for waiting in batch
-        for row in (*waiting.change.puts, *waiting.change.deletes)
-        if not (isinstance(row, NoticeRow) and row.entry == THIS_ENTRY)
-    ]
-
-
 def _judge(pen: Pen, batch: list[Waiting], shelf: Shelf, size: int, time_ms: int) -> _Judged:
     """Decide which changes hold, one after the other, and draw up their entries from *size* on."""
     judged = _Judged({}, {}, [], [])
@@ -169,7 +160,7 @@ def _judge(pen: Pen, batch: list[Waiting], shelf: Shelf, size: int, time_ms: int
         change = waiting.change
         try:
             logged = _entries(pen, waiting, size, time_ms)
-            shelf.move([_at_entry(row, change, size) for row in change.puts], change.deletes)
+            shelf.move(change.puts, change.deletes, size if logged else None)
         except GatewayFault as fault:
             judged.faults[position] = fault
             continue
@@ -211,17 +202,6 @@ def _entries(pen: Pen, waiting: Waiting, size: int, time_ms: int) -> tuple[Logge
         )
         for offset, (entry_id, draft) in enumerate(zip(waiting.entry_ids, change.entries, strict=True))
     )
-
-
-def _at_entry(row: Row, change: Change, index: int) -> Row:
-    """Return *row* with THIS_ENTRY filled in."""
-    if not KINDS[type(row)].logged or getattr(row, "entry", None) != THIS_ENTRY:
-        return row
-    if not change.entries:
-        raise BadRow("a row names the entry of a change that has none")
-    numbered: Any = row
-    filled: Row = replace(numbered, entry=index)
-    return filled
 
 
 def _begin_signature(pen: Pen, head: Head) -> Future[Checkpoint]:

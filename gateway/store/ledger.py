@@ -54,8 +54,8 @@ class Head:
 
     @property
     def unsigned(self) -> bool:
-        """Whether there is something that no checkpoint covers."""
-        return self.signed != self.size
+        """Whether there are entries that no checkpoint covers."""
+        return self.size > (self.signed or 0)
 
 
 def node_getter(found: dict[tuple[int, int], bytes]) -> NodeGetter:

@@ -40,28 +40,39 @@ _MESSAGE, _ENVELOPE = KINDS[MessageRow], KINDS[EnvelopeRow]
 
 _NOW = sa.bindparam("now", type_=sa.BigInteger)
 _QUEUED = equals(messages.c.state, "queued")
-_BEFORE = messages.alias("before")
-_IS_FIRST = ~sa.exists().where(
-    equals(_BEFORE.c.state, "queued"),
-    _BEFORE.c.peer == messages.c.peer,
-    _BEFORE.c.case == messages.c.case,
-    _BEFORE.c.entry < messages.c.entry,
+_OF_CASE = messages.alias("of_case")
+_IS_FIRST = (
+    messages.c.entry
+    == sa.select(sa.func.min(_OF_CASE.c.entry))
+    .where(
+        equals(_OF_CASE.c.state, "queued"),
+        _OF_CASE.c.peer == messages.c.peer,
+        _OF_CASE.c.case == messages.c.case,
+    )
+    .scalar_subquery()
 )
-"""No queued message of the case comes before it: what failed, its followers are held behind."""
+"""It is the first queued message of its case: behind one that failed, they are held."""
 
-DUE = limited(
-    sa.select(messages, envelopes)
+_FIRST_DUE = (
+    sa.select(messages)
+    .where(_QUEUED, named(messages.c.peer), messages.c.next_ms <= _NOW, _IS_FIRST)
+    .order_by(messages.c.entry)
+    .limit(LIMIT)
+    .offset(sa.literal_column("0"))
+    .subquery("first_due")
+)
+DUE = Statement(
+    sa.select(_FIRST_DUE, envelopes)
     .join_from(
-        messages,
+        _FIRST_DUE,
         envelopes,
         sa.and_(
-            envelopes.c.message_id == messages.c.id,
-            envelopes.c.sha256 == messages.c.envelope_sha256,
+            envelopes.c.message_id == _FIRST_DUE.c.id,
+            envelopes.c.sha256 == _FIRST_DUE.c.envelope_sha256,
             envelopes.c.body.is_not(None),
         ),
     )
-    .where(_QUEUED, named(messages.c.peer), messages.c.next_ms <= _NOW, _IS_FIRST)
-    .order_by(messages.c.entry)
+    .order_by(_FIRST_DUE.c.entry)
 )
 OVERDUE = limited(
     sa.select(messages)
@@ -227,7 +238,7 @@ class RowReads:
         ]
 
     async def overdue(self, peer: AuthorityId, now_ms: int, *, limit: int) -> list[MessageRow]:
-        """Return the queued messages to *peer* past their `expires_ms`, oldest first."""
+        """Return those of `due` that have expired, without their envelopes."""
         return await self._rows(MessageRow, OVERDUE, peer=peer, now=now_ms, limit=limit)
 
     async def unresolved(self, peer: AuthorityId, now_ms: int, *, limit: int) -> list[MessageRow]:

@@ -58,14 +58,13 @@ def equals(column: sa.ColumnElement[Any], word: str) -> sa.ColumnElement[bool]:
 class Kind(Generic[AnyRow]):
     """How one kind of row is kept: its table, and the fields that are its key.
 
-    `key_of` returns the key of a row; `logged` rows name an entry of the audit log.
+    `key_of` returns the key of a row.
     """
 
     row: type[AnyRow]
     table: sa.Table
     key: tuple[str, ...]
     names: tuple[str, ...]
-    logged: bool
     key_of: Callable[[AnyRow], Key]
     _values: Callable[[AnyRow], tuple[Any, ...]]
     _enums: tuple[tuple[int, type[StrEnum]], ...]
@@ -116,7 +115,7 @@ def _kind(
         for position, field in enumerate(names)
         if isinstance(hints[field], type) and issubclass(hints[field], StrEnum)
     )
-    return Kind(row, table, key, names, "entry" in names, _getter(key), _getter(names), enums)
+    return Kind(row, table, key, names, _getter(key), _getter(names), enums)
 
 
 def _getter(names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
@@ -226,6 +225,13 @@ def _where(name: str, condition: sa.ColumnElement[bool], *columns: sa.Column[Any
 sa.Index(None, messages.c.entry)
 sa.Index(None, messages.c.case, messages.c.entry)
 _where("ix_messages_queued", equals(messages.c.state, "queued"), messages.c.peer, messages.c.entry)
+_where(
+    "ix_messages_queued_case",
+    equals(messages.c.state, "queued"),
+    messages.c.peer,
+    messages.c.case,
+    messages.c.entry,
+)
 _where(
     "ix_messages_undetermined", equals(messages.c.state, "undetermined"), messages.c.peer, messages.c.next_ms
 )

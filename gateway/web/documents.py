@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from gateway.core.errors import Flaw, Malformed, Misuse
+from gateway.core.errors import Malformed, Misuse
 from gateway.core.strict import members, parse_json, parse_time
 from gateway.web.limits import check_media_type, read_body
 
@@ -119,6 +119,8 @@ def respond_page(
     return respond({"items": items}, headers=headers)
 
 
-def flaw(pointer: str, detail: str, *, code: str = "invalid") -> Misuse:
-    """Return the 422 for one member of a document that is wrong."""
-    return Misuse(422, code, detail, flaws=[Flaw(pointer, detail)])
+def respond_part(request: web.Request, items: Sequence[object]) -> web.Response:
+    """Return the part of the whole list *items* that is asked for; its cursor is a position."""
+    page = Page.of(request)
+    begin = page.after or 0
+    return respond_page(request, page, items[begin : begin + page.limit], begin + page.limit)

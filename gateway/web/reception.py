@@ -231,11 +231,9 @@ class Reception:
     async def _blobs(self, peer: PinnedPeer, judged: Judged) -> list[BlobRow] | Refused:
         """Return the rows of the message's blobs, each opened once in full (protocol §1 rule 6)."""
         attachments = judged.opened.signed.message.attachments
-        if not attachments:
-            return []
         authority = peer.row.authority
         keys = [(authority, one.blob_sha256) for one in attachments]
-        rows = await self._store.get_many(BlobRow, keys)
+        rows = await self._store.get_many(BlobRow, keys) if keys else {}
         sizes = {row.sha256: row.size_bytes for row in rows.values()}
         verdict = intake.check_blobs(judged, sizes)
         if verdict is not None:

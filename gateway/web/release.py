@@ -13,7 +13,7 @@ from gateway.core.errors import Stale, Unavailable
 from gateway.core.findings import findings, to_json
 from gateway.core.strict import time_text
 from gateway.peering.settlement import delivery_of, move_case, newest_links, open_case
-from gateway.ports import THIS_ENTRY, CaseRow, Change, Direction, MessageRow
+from gateway.ports import THIS_ENTRY, CaseRow, Change, Direction, MessageRow, Row
 from gateway.web.content import message_of, stored_content
 from gateway.web.context import Context
 from gateway.web.outgoing import check_allowed, pack, recipient, sign
@@ -84,5 +84,7 @@ async def _plan(context: Context, row: MessageRow, actor: str) -> tuple[Change, 
         actor_ref=actor,
     )
     moved = move_case(storage, case, cases.add(history, cases.step_of(signed)), now_ms)
-    rows = [released, parcel.content, moved, *([parcel.envelope] if parcel.envelope else [])]
+    rows: list[Row] = [released, parcel.content, moved]
+    if parcel.envelope is not None:
+        rows.append(parcel.envelope)
     return Change(name="release", entries=(entry,), puts=tuple(rows)), released

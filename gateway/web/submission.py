@@ -17,7 +17,7 @@ from gateway.core.errors import Flaw, Malformed, Misuse, Stale, Unavailable
 from gateway.core.findings import Finding, findings, to_json
 from gateway.core.ids import AuthorityId, CaseId, Digest, MessageId
 from gateway.core.message import SignedMessage
-from gateway.core.strict import sha256
+from gateway.core.strict import as_text, parse_object, sha256
 from gateway.peering.directory import PinnedPeer
 from gateway.peering.settlement import move_case, newest_links, open_case
 from gateway.ports import (
@@ -124,7 +124,7 @@ class Submission:
             "state": judged.state,
             "findings": _listed(judged.findings),
         }
-        submitted = Submitted(201, encode(answer))
+        submitted = Submitted(201, encode(answer), _location(message.id))
         blob_keys: dict[Digest, bytes] = {one.row.blob_sha256: one.key for one in judged.attached}
         parcel = pack(self._context, judged.signed, blob_keys, judged.peer, judged.now_ms, held=judged.held)
         rows = self._rows(judged, parcel)
@@ -328,4 +328,8 @@ def _again(known: IdempotencyRow, raw: bytes) -> Submitted:
     """Return the stored answer. Raises Misuse: 422 `idempotency_key`: it was for another body."""
     if known.request_sha256 != sha256(raw):
         raise Misuse(422, "idempotency_key", "this Idempotency-Key was used with another body")
-    return Submitted(known.status, known.body)
+    return Submitted(known.status, known.body, _location(as_text(parse_object(known.body)["id"])))
+
+
+def _location(message: str) -> str:
+    return f"/v1/messages/{message}"

@@ -23,6 +23,8 @@ NOW_MS = 1_795_000_000_000
 """The time of tests: a November day in 2026."""
 DAY_MS = 24 * 3600 * 1000
 ENDPOINT = "https://127.0.0.1:8443"
+CONTENT = "Example Person One holds the account that the court asks about"
+"""Stands in every message made here: wherever it is seen outside of one, content has leaked."""
 
 
 @dataclass
@@ -182,13 +184,13 @@ def make_blob(plain: bytes, name: str = "statement.txt") -> Blob:
 
 
 def payload(sender: Party, recipient: Party, **members: Any) -> dict[str, Any]:
-    """Return the payload of a message that opens a consultation, with *members* set instead.
+    """Return the payload of a request that opens a case, with *members* set instead.
 
-    A member set to `...` is left out.
+    A member set to `...` is left out; `from_` is `from`.
     """
     found: dict[str, Any] = {
         "v": 1,
-        "kind": "consultation.open",
+        "kind": "request.mla",
         "id": str(uuid.uuid4()),
         "case": str(uuid.uuid4()),
         "from": sender.id,
@@ -202,12 +204,7 @@ def payload(sender: Party, recipient: Party, **members: Any) -> dict[str, Any]:
         "handling": "normal",
         "urgency": "normal",
         "authorised_by": {"name": "Example Officer One", "function": "Head of Unit"},
-        "body": {
-            "topic": "prerequest",
-            "questions": ["Which form of authentication does the court ask for?"],
-            "anonymised": True,
-            "non_binding": True,
-        },
+        "body": {"purpose": CONTENT},
         "translations": [],
         "attachments": [],
     }
@@ -241,13 +238,33 @@ def message(sender: Party, recipient: Party, *, blobs: Sequence[Blob] = (), **me
     )
 
 
-def reply(to: Posted, sender: Party, recipient: Party, **members: Any) -> Posted:
-    """Return the answer of *sender* to a consultation that *recipient* opened."""
+def enquiry(after: Posted, sender: Party, recipient: Party, **members: Any) -> Posted:
+    """Return what the sender of *after* asks next in its case."""
     found = {
-        "kind": "consultation.reply",
-        "case": to.signed.message.case,
-        "case_head": to.signed.sha256,
-        "body": {"answers": ["An apostille is enough."], "non_binding": True},
+        "kind": "status.enquiry",
+        "case": after.signed.message.case,
+        "previous": after.signed.sha256,
+        "body": {"questions": [CONTENT]},
+    }
+    return message(sender, recipient, **(found | members))
+
+
+def acknowledgment(of: Posted, sender: Party, recipient: Party, **members: Any) -> Posted:
+    """Return the acknowledgment by *sender* of a request that *recipient* sent."""
+    found = {
+        "kind": "acknowledgment",
+        "case": of.signed.message.case,
+        "case_head": of.signed.sha256,
+        "in_reply_to": of.id,
+        "body": {
+            "received_at": time_text(NOW_MS),
+            "registered_ref": "QM-1/2026",
+            "case_officer": {"function": "Desk Two"},
+            "request_sha256": of.signed.sha256,
+            "attachments_readable": True,
+            "language_ok": True,
+            "next_update_by": "2026-12-24",
+        },
     }
     return message(sender, recipient, **(found | members))
 

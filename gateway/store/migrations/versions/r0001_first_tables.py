@@ -67,6 +67,7 @@ def _messages() -> None:
     op.create_index("ix_messages_case_entry", "messages", ["case", "entry"])
     op.create_index("ix_messages_entry", "messages", ["entry"])
     _partial_index("ix_messages_queued", "messages", "state = 'queued'", "peer", "entry")
+    _partial_index("ix_messages_queued_case", "messages", "state = 'queued'", "peer", "case", "entry")
     _partial_index("ix_messages_undetermined", "messages", "state = 'undetermined'", "peer", "next_ms")
     op.create_table(
         "contents",
@@ -206,8 +207,8 @@ def _files() -> None:
         _key("uploads", "id"),
         sqlite_with_rowid=False,
     )
-    _partial_index("ix_uploads_unclaimed", "uploads", "claimed_by IS NULL", "stored_ms")
     op.create_index("ix_uploads_claimed_by", "uploads", ["claimed_by"])
+    _partial_index("ix_uploads_unclaimed", "uploads", "claimed_by IS NULL", "stored_ms")
 
 
 def _hook() -> None:

@@ -1,0 +1,1 @@
+"""`make demo`: two authorities on this machine, one case, and every proof checked."""

@@ -1,0 +1,182 @@
+"""The demo as a story: what each side does, what it can prove afterwards, printed as a timeline."""
+
+import hashlib
+import json
+import signal
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+from rich.console import Console
+
+import schemas
+from gateway.cli.demo.authority import Authority, Broken
+from gateway.cli.terminal import plain
+from gateway.core.entry import parse_entry
+from gateway.core.proof import parse_proof
+
+_SHORT = 16
+
+
+class Story:
+    """One sample case between two authorities."""
+
+    def __init__(
+        self, console: Console, case: Mapping[str, Any], requesting: Authority, requested: Authority
+    ) -> None:
+        self._console = console
+        self._case = case
+        self._sides = {"requesting": requesting, "requested": requested}
+        self._sent: list[dict[str, str]] = []
+
+    def play(self, *, serve: bool) -> None:
+        """Play the case from the founding of both nodes to their end. Raises Broken."""
+        self._found()
+        self._meet()
+        self._head(f"Case {self._case['number']}: {self._case['title']}")
+        for step in self._case["steps"]:
+            self._step(step)
+        self._head("What both sides can prove")
+        for side in self._sides.values():
+            self._verify(side)
+        if serve:
+            self._serve()
+        for side in self._sides.values():
+            side.stop()
+        self._good("both nodes ended by SIGTERM, in order")
+        self._console.print("\nEvery check held.", style="bold green")
+
+    def _found(self) -> None:
+        self._head("Two authorities on this machine")
+        for side in self._sides.values():
+            fingerprint = side.set_up()
+            side.start()
+            self._console.print(f"  {side.country}  {side.id}\n      root key {fingerprint}")
+        for side in self._sides.values():
+            side.until_ready()
+            peers, systems = side.doors["federation"], side.doors["hook"]
+            self._good(f"{side.country} is up: peers at {peers}, own systems at {systems}")
+
+    def _meet(self) -> None:
+        """Let each operator pin the other's card, the fingerprint confirmed over another channel."""
+        for here, there in self._pairs():
+            card = here.folder / f"{there.id}.card"
+            there.art18("card", "export", str(card))
+            confirmed = str(there.art18("card", "show")["fingerprint"])
+            here.art18("peers", "add", str(card), "--id", there.id, "--fingerprint", confirmed)
+        for here, there in self._pairs():
+            here.art18("peers", "check", there.id)
+            self._good(
+                f"{here.country} pinned the card of {there.country} in a ceremony, and reaches its node"
+            )
+
+    def _step(self, step: Mapping[str, Any]) -> None:
+        here = self._sides[step["by"]]
+        there = next(side for side in self._sides.values() if side is not here)
+        message = self._send(step, here, there)
+        jws = self._fetch(step, message, there)
+        found = here.hook().get("messages", message, query={"direction": "out"})
+        self._sent.append(
+            {name: str(found[name]) for name in ("id", "case", "created")} | {"message_sha256": jws}
+        )
+        there.art18("acknowledge", message)
+        here.until(
+            lambda: found if _state(here, message) == "handed_over" else None,
+            failing=f"{there.country}'s handover did not reach {here.country}",
+        )
+        for receipt in here.hook().items("messages", message, "receipts"):
+            self._receipt(receipt)
+        self._case_state(step, str(found["case"]))
+
+    def _send(self, step: Mapping[str, Any], here: Authority, there: Authority) -> str:
+        folder = here.folder / f"step-{len(self._sent) + 1}"
+        folder.mkdir()
+        words: list[str] = []
+        attached: list[Mapping[str, str | int]] = []
+        for one in step["attachments"]:
+            body = schemas.sample_file(one["file"])
+            (folder / one["name"]).write_bytes(body)
+            words += ["--attach", f"{folder / one['name']}:{one['role']}"]
+            attached.append({"sha256": hashlib.sha256(body).hexdigest(), "size": len(body)})
+        today = datetime.now(UTC).date()
+        draft = schemas.fill(step, to=there.id, today=today, sent=self._sent, attached=attached)
+        file = folder / "draft.json"
+        file.write_text(json.dumps(draft, ensure_ascii=False), encoding="utf-8")
+        sent = here.art18("send", str(file), *words, "--wait")
+        files = "".join(f", with {plain(one['name'])}" for one in step["attachments"])
+        time = datetime.now(UTC).strftime("%H:%M:%S")
+        self._console.print(
+            f"\n  {time}  {here.country} → {there.country}  {draft['kind']}{files}", style="bold"
+        )
+        return str(sent["id"])
+
+    def _fetch(self, step: Mapping[str, Any], message: str, there: Authority) -> str:
+        """Let the recipient write the message out; return its digest, once every file is what was sent."""
+        folder = there.folder / f"from-{len(self._sent) + 1}"
+        fetched = there.art18("fetch", message, "--to", str(folder))
+        for number, one in enumerate(step["attachments"], 1):
+            (path,) = folder.glob(f"{number:02d}-*")
+            if path.read_bytes() != schemas.sample_file(one["file"]):
+                raise Broken(f"{path.name} is not the file that was attached")
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            self._good(f"{there.country} fetched {path.name}, SHA-256 {digest[:_SHORT]}… as it was sent")
+        return str(fetched["message_sha256"])
+
+    def _receipt(self, receipt: Mapping[str, Any]) -> None:
+        entry = parse_entry(str(receipt["entry"]).encode())
+        proof = parse_proof(str(receipt["proof"]))
+        origin = proof.checkpoint.partition("\n")[0]
+        self._good(f"receipt: {entry.event} is entry {proof.index} of {origin}")
+
+    def _case_state(self, step: Mapping[str, Any], case: str) -> None:
+        for side in self._sides.values():
+            found = side.hook().get("cases", case)
+            if found["state"] != step["state"]:
+                raise Broken(f"the case is {found['state']} at {side.country}, not {step['state']}")
+        self._good(f"both sides: the case is {step['state']}")
+
+    def _verify(self, side: Authority) -> None:
+        """Verify the log as a stranger would: from its leaves, under the card."""
+        found = side.art18("audit", "verify")
+        self._good(
+            f"{side.country}: {found['size']} entries lead to root {str(found['root'])[:_SHORT]}…, "
+            "signed with Ed25519 and ML-DSA-44"
+        )
+
+    def _serve(self) -> None:
+        self._head("Both nodes stay up until Ctrl-C")
+        for side in self._sides.values():
+            self._console.print(
+                f"  {side.country}  hook {side.doors['hook']}, peers {side.doors['federation']}"
+            )
+            self._console.print(f"      ART18_CONFIG={side.config} {_command()} inbox", soft_wrap=True)
+        stopping = Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: stopping.set())
+        while not stopping.wait(1):
+            pass
+        self._console.print()
+
+    def _pairs(self) -> list[tuple[Authority, Authority]]:
+        one, other = self._sides.values()
+        return [(one, other), (other, one)]
+
+    def _head(self, text: str) -> None:
+        self._console.print(f"\n{text}", style="bold")
+
+    def _good(self, text: str) -> None:
+        self._console.print("            [green]✓[/green] ", end="", markup=True)
+        self._console.print(text)
+
+
+def _state(side: Authority, message: str) -> object:
+    return side.hook().get("messages", message, query={"direction": "out"})["state"]
+
+
+def _command() -> str:
+    """Return how `art18` is called from here."""
+    script = Path(sys.executable).with_name("art18")
+    return str(script) if script.exists() else f"{sys.executable} -m gateway"

@@ -1,0 +1,92 @@
+"""The hook: the door for the authority's own systems and the command line.
+
+Plain HTTP for this machine, a bearer token with scopes on each request. `ROUTES` is the whole
+of what it serves below `/v1`.
+"""
+
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from gateway.web import (
+    attachments,
+    audit,
+    cases,
+    health,
+    messages,
+    metrics,
+    own_card,
+    peers,
+    token_routes,
+    uploads,
+)
+from gateway.web.context import CONTEXT, Context
+from gateway.web.documents import MAX_DOCUMENT_BYTES
+from gateway.web.metrics import METRICS, Metrics
+from gateway.web.middleware import TOKENS, Handler, guarded, observed, secured
+from gateway.web.tokens import Scope, Tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One request that the hook answers, and the scope that it takes."""
+
+    method: str
+    path: str
+    scope: Scope
+    handler: Handler
+
+
+ROUTES: tuple[Route, ...] = (
+    Route("POST", "/messages", Scope.WRITE, messages.submit),
+    Route("GET", "/messages", Scope.READ, messages.index),
+    Route("GET", "/messages/{id}", Scope.READ, messages.show),
+    Route("GET", "/messages/{id}/content", Scope.READ, messages.content),
+    Route("GET", "/messages/{id}/jws", Scope.READ, messages.jws),
+    Route("GET", "/messages/{id}/attachments/{n}", Scope.READ, attachments.attachment),
+    Route("GET", "/messages/{id}/receipts", Scope.READ, messages.receipts),
+    Route("POST", "/messages/{id}/acknowledge", Scope.WRITE, messages.acknowledge),
+    Route("POST", "/messages/{id}/retry", Scope.WRITE, messages.retry),
+    Route("POST", "/messages/{id}/release", Scope.WRITE, messages.release),
+    Route("POST", "/messages/{id}/cancel", Scope.WRITE, messages.cancel),
+    Route("OPTIONS", "/uploads", Scope.WRITE, uploads.options),
+    Route("POST", "/uploads", Scope.WRITE, uploads.create),
+    Route("HEAD", "/uploads/{id}", Scope.WRITE, uploads.head),
+    Route("PATCH", "/uploads/{id}", Scope.WRITE, uploads.patch),
+    Route("DELETE", "/uploads/{id}", Scope.WRITE, uploads.delete),
+    Route("GET", "/cases", Scope.READ, cases.index),
+    Route("GET", "/cases/{id}", Scope.READ, cases.show),
+    Route("GET", "/peers", Scope.READ, peers.index),
+    Route("POST", "/peers", Scope.ADMIN, peers.add),
+    Route("GET", "/peers/{id}", Scope.READ, peers.show),
+    Route("POST", "/peers/{id}/suspend", Scope.ADMIN, peers.suspend),
+    Route("POST", "/peers/{id}/activate", Scope.ADMIN, peers.activate),
+    Route("POST", "/peers/{id}/check", Scope.ADMIN, peers.check),
+    Route("GET", "/card", Scope.READ, own_card.show),
+    Route("POST", "/card", Scope.ADMIN, own_card.renew),
+    Route("GET", "/tokens", Scope.ADMIN, token_routes.index),
+    Route("POST", "/tokens", Scope.ADMIN, token_routes.create),
+    Route("DELETE", "/tokens/{id}", Scope.ADMIN, token_routes.revoke),
+    Route("GET", "/audit/entries", Scope.AUDIT, audit.index),
+    Route("GET", "/audit/entries/{n}", Scope.AUDIT, audit.show),
+    Route("GET", "/audit/entries/{n}/proof", Scope.AUDIT, audit.proof),
+    Route("GET", "/audit/checkpoint", Scope.AUDIT, audit.checkpoint),
+    Route("GET", "/audit/verify", Scope.AUDIT, audit.verify),
+)
+
+
+def hook_app(context: Context) -> web.Application:
+    """Return the application of the hook."""
+    app = web.Application(middlewares=[observed], client_max_size=MAX_DOCUMENT_BYTES)
+    app[CONTEXT] = context
+    app[TOKENS] = Tokens(context.store, context.clock)
+    app[METRICS] = Metrics()
+    app.cleanup_ctx.append(uploads.uploads_under_way)
+    app.on_response_prepare.append(secured)
+    app.on_response_prepare.append(uploads.stamped)
+    for route in ROUTES:
+        app.router.add_route(route.method, f"/v1{route.path}", guarded(route.scope, route.handler))
+    app.router.add_get("/livez", health.livez, allow_head=False)
+    app.router.add_get("/readyz", health.readyz, allow_head=False)
+    app.router.add_get("/metrics", metrics.metrics, allow_head=False)
+    return app

@@ -1,0 +1,218 @@
+"""Peers at the hook: the ceremony that pins a card, suspending, and what is wrong with the way there."""
+
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from http import HTTPStatus
+
+from aiohttp import web
+
+from gateway.core.card import Card, check_apart, fingerprint, parse_card, pin
+from gateway.core.entry import Draft
+from gateway.core.errors import Malformed, Misuse, NotProved, Stale, Unavailable
+from gateway.core.ids import AuthorityId, parse_authority
+from gateway.core.strict import as_text, parse_time, time_text
+from gateway.peering.client import PeerClient, PeerUnavailable
+from gateway.peering.directory import PinnedPeer
+from gateway.ports import CardRow, Change, PeerRow
+from gateway.web.context import CONTEXT, Context
+from gateway.web.documents import query, read_document, respond, respond_part
+from gateway.web.middleware import BEARER
+
+_TRIES = 16
+_CLOCK_MS = 5 * 60 * 1000
+_ACTIVE, _SUSPENDED = "active", "suspended"
+
+
+async def index(request: web.Request) -> web.Response:
+    """List every pinned peer."""
+    context = request.app[CONTEXT]
+    depths = await context.store.queue_depth()
+    peers = sorted(context.directory.peers.values(), key=lambda peer: peer.row.authority)
+    return respond_part(request, [_summary(peer, depths) for peer in peers])
+
+
+async def show(request: web.Request) -> web.Response:
+    """Show a peer with its pinned card."""
+    context, peer = request.app[CONTEXT], _pinned(request)
+    return respond(_view(peer, await context.store.queue_depth()))
+
+
+async def add(request: web.Request) -> web.Response:
+    """Pin a card in a ceremony: its id and root fingerprint were confirmed over another channel.
+
+    For a peer that is pinned already this is a new ceremony: of a lost root, say. Its older cards
+    are kept.
+    """
+    found = await read_document(request, required=("card", "id", "fingerprint"))
+    context, authority = request.app[CONTEXT], parse_authority(found["id"])
+    raw, confirmed = as_text(found["card"]).encode(), as_text(found["fingerprint"])
+    if authority == context.directory.own.authority:
+        raise Misuse(HTTPStatus.CONFLICT, "own_card", "that is the card of this authority itself")
+    card = pin(raw, authority=authority, fingerprint=confirmed)
+    for _ in range(_TRIES):
+        await context.directory.refresh()
+        check_apart(card, _others(context, authority))
+        known = context.directory.peers.get(authority)
+        if known is not None and known.card.sha256 == card.sha256:
+            return respond(_view(known, await context.store.queue_depth()))
+        with suppress(Stale):
+            await context.store.record(await _ceremony(context, card, known, request[BEARER].id))
+            await context.directory.refresh()
+            added = context.directory.peers[authority]
+            headers = {"Location": f"/v1/peers/{authority}"}
+            return respond(_view(added, {}), status=HTTPStatus.CREATED, headers=headers)
+    raise Unavailable("others are changing the same peer")
+
+
+async def suspend(request: web.Request) -> web.Response:
+    """Serve a peer no more, and send it nothing, until it is activated."""
+    return await _set_state(request, _SUSPENDED, "peer.suspended")
+
+
+async def activate(request: web.Request) -> web.Response:
+    """Serve a suspended peer again."""
+    return await _set_state(request, _ACTIVE, "peer.activated")
+
+
+async def check(request: web.Request) -> web.Response:
+    """Dial a peer and say what is wrong, if anything."""
+    context, peer = request.app[CONTEXT], _pinned(request)
+    problems = [] if peer.active else ["suspended"]
+    if peer.card.expires_ms <= context.clock.now_ms():
+        problems.append("card_expired")
+    answer: Mapping[str, object] = {}
+    try:
+        async with context.dial(peer) as client:
+            answer = await client.ping()
+            problems += _differences(context, peer, answer)
+            problems += await _card_problems(client, peer)
+    except PeerUnavailable as fault:
+        problems.append(fault.code)
+    shown = {name: answer[name] for name in ("authority", "time", "version") if name in answer}
+    return respond(
+        {"peer": peer.row.authority, "reachable": bool(answer), "problems": problems, "answer": shown}
+    )
+
+
+async def _set_state(request: web.Request, state: str, event: str) -> web.Response:
+    context, peer = request.app[CONTEXT], _pinned(request)
+    for _ in range(_TRIES):
+        row = await context.store.get(PeerRow, peer.row.authority)
+        if row is None or row.state == state:
+            break
+        entry = Draft(event=event, outcome="ok", peer=row.authority, actor_ref=request[BEARER].id)
+        moved = replace(row, state=state, attempt=0, next_ms=0, problem=None)
+        with suppress(Stale):
+            await context.store.record(Change(name="peer", entries=(entry,), puts=(moved,)))
+            break
+    await context.directory.refresh()
+    now = context.directory.peers[peer.row.authority]
+    if now.row.state != state:
+        raise Unavailable("others are changing the same peer")
+    return respond(_view(now, await context.store.queue_depth()))
+
+
+async def _ceremony(context: Context, card: Card, known: PinnedPeer | None, actor: str) -> Change:
+    """Return what pins *card*; a card that was seen before keeps its row.
+
+    Raises:
+        Misuse: 409 `older_card`: the peer's pinned card follows it under the same root.
+    """
+    now_ms = context.clock.now_ms()
+    if known is not None and known.card.root[0] == card.root[0] and known.card.sequence > card.sequence:
+        raise Misuse(HTTPStatus.CONFLICT, "older_card", "a card that follows this one is pinned already")
+    peer = PeerRow(
+        authority=card.authority,
+        version=0 if known is None else known.row.version,
+        state=_ACTIVE,
+        sequence=card.sequence,
+        card_sha256=card.sha256,
+        added_ms=now_ms if known is None else known.row.added_ms,
+    )
+    seen = await context.store.get(CardRow, card.authority, card.sequence, card.sha256)
+    row = CardRow(
+        authority=card.authority,
+        sequence=card.sequence,
+        sha256=card.sha256,
+        version=0,
+        body=card.raw,
+        pinned_ms=now_ms,
+    )
+    entry = Draft(
+        event="peer.added" if known is None else "card.pinned",
+        outcome="ok",
+        peer=card.authority,
+        actor_ref=actor,
+        extra=(("card_sequence", card.sequence), ("card_sha256", card.sha256)),
+    )
+    return Change(name="pin", entries=(entry,), puts=(peer, *(() if seen else (row,))))
+
+
+def _others(context: Context, authority: AuthorityId) -> Iterable[Card]:
+    yield context.directory.own
+    for peer in context.directory.peers.values():
+        if peer.row.authority != authority:
+            yield from peer.cards
+
+
+def _differences(context: Context, peer: PinnedPeer, answer: Mapping[str, object]) -> list[str]:
+    problems = []
+    if answer.get("authority") != peer.row.authority:
+        problems.append("wrong_authority")
+    try:
+        apart_ms = abs(parse_time(answer.get("time")) - context.clock.now_ms())
+    except Malformed:
+        return [*problems, "bad_answer"]
+    return [*problems, "clock_apart"] if apart_ms > _CLOCK_MS else problems
+
+
+async def _card_problems(client: PeerClient, peer: PinnedPeer) -> list[str]:
+    raw = await client.card()
+    try:
+        newest = None if raw is None else parse_card(raw)
+    except (Malformed, NotProved):
+        newest = None
+    if newest is None:
+        return ["bad_card"]
+    if newest.sha256 == peer.card.sha256:
+        return []
+    return ["newer_card" if newest.sequence > peer.card.sequence else "other_card"]
+
+
+def _pinned(request: web.Request) -> PinnedPeer:
+    query(request)
+    peer = request.app[CONTEXT].directory.peers.get(parse_authority(request.match_info["id"]))
+    if peer is None:
+        raise Misuse(HTTPStatus.NOT_FOUND, "not_found", "no card of this authority is pinned")
+    return peer
+
+
+def _summary(peer: PinnedPeer, depths: Mapping[AuthorityId, int]) -> dict[str, object]:
+    row = peer.row
+    return {
+        "id": row.authority,
+        "state": row.state,
+        "sequence": row.sequence,
+        "added": time_text(row.added_ms),
+        "expires": time_text(peer.card.expires_ms),
+        "queued": depths.get(row.authority, 0),
+        "attempt": row.attempt,
+        "next_attempt": time_text(row.next_ms) if row.attempt else None,
+        "problem": row.problem,
+    }
+
+
+def _view(peer: PinnedPeer, depths: Mapping[AuthorityId, int]) -> dict[str, object]:
+    return {**_summary(peer, depths), **card_view(peer.card)}
+
+
+def card_view(card: Card) -> dict[str, object]:
+    """Return what the hook shows of a card; `card` is its exact text."""
+    return {
+        "fingerprint": fingerprint(card),
+        "card_sha256": card.sha256,
+        "endpoints": list(card.endpoints),
+        "log": card.log.origin,
+        "card": card.raw.decode(),
+    }

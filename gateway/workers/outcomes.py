@@ -1,0 +1,95 @@
+"""What is recorded of a peer's answers: to envelopes, to `close`, to later receipts (protocol §8)."""
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import replace
+
+from gateway.core import delivery
+from gateway.core.backoff import wait_ms
+from gateway.core.errors import Malformed, NotProved, Stale
+from gateway.peering.client import Reply
+from gateway.peering.directory import PinnedPeer
+from gateway.ports import AlarmRow, Change, EnvelopeRow, MessageRow, NoticeRow, Outgoing
+from gateway.workers.parts import Parts
+
+_NOT_PROVED = "receipt_not_proved"
+_NOTICE_TAKEN, _NOTICE_REFUSED = 204, 422
+
+
+class Outcomes:
+    """Records answers; each method writes one change, or decides again when a row has moved."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._store = parts.store
+
+    async def posted(self, peer: PinnedPeer, one: Outgoing, reply: Reply) -> None:
+        """Record what *peer* answered to an envelope."""
+        # Only a message that was deferred before can have been sealed more than once.
+        envelopes = [one.envelope] if one.message.attempt == 0 else None
+        if await self._proved(peer, one.message, reply, envelopes):
+            return
+        event = delivery.Deferred(_code(reply), reply.retry_after_s)
+        await self._parts.settlement().settle(one.message, event, envelopes=envelopes)
+
+    async def deferred(self, message: MessageRow, code: str) -> None:
+        """Back off *message* alone."""
+        await self._parts.settlement().settle(message, delivery.Deferred(code))
+
+    async def asked(self, peer: PinnedPeer, message: MessageRow, reply: Reply) -> None:
+        """Record what *peer* answered to `close`."""
+        if await self._proved(peer, message, reply, None):
+            return
+        if reply.code == "not_expired" and message.state == delivery.State.QUEUED:
+            await self.deferred(message, reply.code)  # by the peer's clock it has not; the fate is open
+        else:
+            await self.silent(message, _code(reply), reply.retry_after_s)
+
+    async def silent(self, message: MessageRow, code: str | None, retry_after_s: int | None = None) -> None:
+        """Record that nobody said what became of an expired message."""
+        await self._parts.settlement().settle(message, delivery.Silent(code, retry_after_s))
+
+    async def brought(self, notice: NoticeRow, reply: Reply) -> None:
+        """Record what the sender of a message answered to a later receipt about it."""
+        if reply.status == _NOTICE_TAKEN:
+            moved = replace(notice, state="delivered", problem=None)
+        elif reply.status == _NOTICE_REFUSED:
+            await self._alarm("notice_refused", notice.id, notice.peer)
+            moved = replace(notice, state="dropped", problem=_code(reply))
+        else:
+            attempt = notice.attempt + 1
+            wait = wait_ms(attempt, self._parts.entropy.jitter(), reply.retry_after_s)
+            next_ms = self._parts.clock.now_ms() + wait
+            moved = replace(notice, attempt=attempt, next_ms=next_ms, problem=_code(reply))
+        with contextlib.suppress(Stale):  # another process brought it meanwhile
+            await self._store.record(Change(name="notice", puts=(moved,)))
+
+    async def _proved(
+        self, peer: PinnedPeer, message: MessageRow, reply: Reply, envelopes: Sequence[EnvelopeRow] | None
+    ) -> bool:
+        """Record the receipt in *reply*; False if there is none, or it does not hold."""
+        if reply.receipt is None:
+            return False
+        settlement = self._parts.settlement()
+        known = envelopes if envelopes is not None else await self._store.envelopes(message.id)
+        try:
+            statement = settlement.verify(reply.receipt, message, known, peer.logs)
+        except (NotProved, Malformed):
+            await self._alarm(_NOT_PROVED, message.id, message.peer)
+            return False
+        await settlement.prove(message, statement, reply.receipt, known)
+        return True
+
+    async def _alarm(self, code: str, subject: str, detail: str) -> None:
+        """Tell an operator, once."""
+        if await self._store.get(AlarmRow, code, subject) is not None:
+            return
+        now_ms = self._parts.clock.now_ms()
+        row = AlarmRow(code=code, subject=subject, version=0, raised_ms=now_ms, detail=detail)
+        with contextlib.suppress(Stale):
+            await self._store.record(Change(name="alarm", puts=(row,)))
+
+
+def _code(reply: Reply) -> str:
+    """Return what is wrong with an answer that proves nothing."""
+    return _NOT_PROVED if reply.receipt is not None else reply.code or "bad_answer"

@@ -1,0 +1,339 @@
+"""The route to one peer: its connection, its backoff, its rounds (protocol §8 "Sending").
+
+Everything is a row: a round reads what is due, posts it, and hands what came of it to be recorded.
+The next round begins while that commits, so that posting and committing overlap; what is under way
+is left alone until it has been recorded. A crash repeats a post, which the peer answers as before.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
+from typing import Any
+
+import structlog
+
+from gateway.core.errors import Unavailable
+from gateway.core.ids import AuthorityId, Digest, MessageId
+from gateway.peering.client import MAX_BATCH, MAX_BATCH_BYTES, PeerClient, PeerUnavailable, Reply
+from gateway.peering.directory import PinnedPeer
+from gateway.ports import MessageRow, Outgoing, PeerRow
+from gateway.workers.carriage import Carriage
+from gateway.workers.outcomes import Outcomes
+from gateway.workers.parts import Parts
+from gateway.workers.way import Obstructed, answer_of, check, is_open, obstruct, reopen
+
+_POLL_S = 1.0
+_REST_S = 30.0
+_LOOK_MS = 1_000
+_MOST_UNDER_WAY = 4 * MAX_BATCH
+_ABOUT_ONE = frozenset({421, 424, 425})
+"""Unsigned answers that only an envelope can get, never a batch."""
+
+_log = structlog.get_logger(__name__)
+_Recording = Callable[[], Coroutine[Any, Any, None]]
+
+
+class Route:
+    """Delivers to one peer, in a task of its own."""
+
+    def __init__(self, parts: Parts, authority: AuthorityId, stopping: asyncio.Event) -> None:
+        self._parts = parts
+        self._store = parts.store
+        self._authority = authority
+        self._stopping = stopping
+        self._outcomes = Outcomes(parts)
+        self._carriage = Carriage(parts)
+        self._carrying: MessageId | None = None
+        self._wake = asyncio.Event()
+        self._under_way: dict[MessageId | int, asyncio.Task[None]] = {}
+        self._troubled = False
+        self._look_ms = 0
+        self._client: PeerClient | None = None
+        self._dialled: tuple[Digest, Digest] | None = None
+
+    def wake(self) -> None:
+        """Look again: something may have become due, or the node stops."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Go on in rounds until the node stops; whatever fails backs off, and ends nothing."""
+        try:
+            while not self._stopping.is_set():
+                self._wake.clear()
+                rest_s = await self._guarded_round()
+                if rest_s:
+                    await _within(self._wake, rest_s)
+            await self._stop_carrying()
+            await asyncio.gather(*self._under_way.values())
+        finally:
+            await self._stop_carrying()
+            left = [*self._under_way.values()]
+            for task in left:
+                task.cancel()  # drops the waiter: what was handed to the store is written all the same
+            await asyncio.gather(*left, return_exceptions=True)
+            await self._hang_up()
+
+    async def _guarded_round(self) -> float:
+        """Do a round; return how many seconds to rest unless woken."""
+        try:
+            if self._troubled:  # something could not be recorded, and would be posted again at once
+                self._troubled = False
+                await _within(self._stopping, _POLL_S)
+            return await self._round()
+        except Unavailable:
+            _log.warning("courier.store_unavailable", peer=self._authority)
+            self._troubled = True
+        except Exception as error:  # noqa: BLE001 - one peer must not end the others: logged, and backed off
+            _log.error("courier.failed", peer=self._authority, error=type(error).__name__)
+            await self._hang_up()
+            await self._back_off(Obstructed("internal"))
+        return 0
+
+    async def _round(self) -> float:
+        peer = self._parts.directory.peers.get(self._authority)
+        row = await self._store.get(PeerRow, self._authority)
+        if peer is None or row is None or not await self._store.own_route(self._authority):
+            return _POLL_S
+        now_ms = self._parts.clock.now_ms()
+        if not is_open(row, now_ms):
+            await self._give_up_on_expired(row, now_ms)
+            return _POLL_S
+        try:
+            done = await self._post_due(peer, row.attempt, now_ms)
+            if not done or now_ms >= self._look_ms:
+                self._look_ms = now_ms + _LOOK_MS
+                done |= await self._ask_for_outcomes(peer, now_ms)
+                done |= await self._bring_notices(peer, now_ms)
+        except Obstructed as fault:
+            await self._back_off(fault)
+            return _POLL_S
+        if done:
+            await reopen(self._parts, row)
+        return 0 if done else await self._rest_s(now_ms)
+
+    async def _rest_s(self, now_ms: int) -> float:
+        if self._under_way:  # the end of each wakes; blobs can take hours
+            return _REST_S if self._carrying is None else _POLL_S
+        next_ms = await self._store.next_due_ms(self._authority)
+        if next_ms is None:
+            return _REST_S
+        return min(max((next_ms - now_ms) / 1000, _POLL_S), _REST_S)
+
+    # -- envelopes
+
+    async def _post_due(self, peer: PinnedPeer, attempt: int, now_ms: int) -> bool:
+        """Post what is due in one batch; return whether there was something."""
+        ready = await self._ready(peer, now_ms)
+        if attempt and ready:
+            # After a failure one envelope tries the way, another one each time: were it an envelope
+            # itself that the connection breaks at, it could not keep the others for ever.
+            ready = [ready[attempt % len(ready)]]
+        batch = _one_batch(ready)
+        if not batch:
+            return False
+        client = await self._connected(peer)
+        if len(batch) == 1:
+            await self._post_singly(client, peer, batch)
+            return True
+        replies = await self._post_together(client, batch)
+        if _is_about_all(replies):
+            check(replies[0])
+            await self._post_singly(client, peer, batch)
+            return True
+        for one, reply in zip(batch, replies, strict=True):
+            self._take(peer, one, reply)
+        while len(self._under_way) > _MOST_UNDER_WAY:
+            await asyncio.wait([*self._under_way.values()], return_when=asyncio.FIRST_COMPLETED)
+        return True
+
+    async def _post_together(self, client: PeerClient, batch: Sequence[Outgoing]) -> list[Reply]:
+        self._parts.probe.reached("courier.before_post")
+        try:
+            replies = await client.post_batch([one.envelope.body or b"" for one in batch])
+        except PeerUnavailable as fault:
+            raise Obstructed(fault.code) from None
+        self._parts.probe.reached("courier.after_post")
+        return replies
+
+    async def _post_singly(self, client: PeerClient, peer: PinnedPeer, batch: Sequence[Outgoing]) -> None:
+        for one in batch:
+            if self._stopping.is_set():
+                return
+            self._parts.probe.reached("courier.before_post")
+            reply = check(await answer_of(client.post_envelope(one.envelope.body or b"")))
+            self._parts.probe.reached("courier.after_post")
+            self._take(peer, one, reply)
+
+    def _take(self, peer: PinnedPeer, one: Outgoing, reply: Reply) -> None:
+        """Have the answer to one envelope recorded."""
+        if reply.receipt is not None or reply.code == "blobs_missing":
+            self._carriage.forget(one.message.id)
+        self._start(
+            one.message.id,
+            partial(self._outcomes.posted, peer, one, reply),
+            partial(self._outcomes.deferred, one.message, "internal"),
+        )
+
+    async def _ready(self, peer: PinnedPeer, now_ms: int) -> list[Outgoing]:
+        """Return what may be posted now: due, not under way, its blobs at the peer."""
+        limit = MAX_BATCH + len(self._under_way)
+        while True:
+            due = await self._store.due(self._authority, now_ms, limit=limit)
+            ready = []
+            for one in due:
+                if one.message.id in self._under_way or one.message.expires_ms <= now_ms:
+                    continue
+                if self._carriage.has_brought(one.message):
+                    ready.append(one)
+                elif self._carrying is None:
+                    self._carrying = one.message.id
+                    self._start(
+                        one.message.id,
+                        partial(self._bring_blobs, peer, one.message),
+                        partial(self._outcomes.deferred, one.message, "internal"),
+                    )
+            if ready or len(due) < limit:
+                return ready
+            limit *= 2  # the oldest all wait for their blobs: look behind them
+
+    async def _bring_blobs(self, peer: PinnedPeer, message: MessageRow) -> None:
+        """Bring the blobs of one message, so that its envelope can follow."""
+        try:
+            code = await self._carriage.bring(peer, message)
+            if code is not None:
+                await self._outcomes.deferred(message, code)
+        except Obstructed as fault:
+            await self._back_off(fault)
+        finally:
+            self._carrying = None
+
+    async def _stop_carrying(self) -> None:
+        """Break a transfer off; it is taken up after the next start."""
+        task = None if self._carrying is None else self._under_way.get(self._carrying)
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+
+    # -- the outcome of expired messages, and later receipts
+
+    async def _give_up_on_expired(self, row: PeerRow, now_ms: int) -> None:
+        """Nobody can be asked now: what has expired is undetermined all the same."""
+        expired = await self._store.overdue(self._authority, now_ms, limit=MAX_BATCH)
+        idle = [message for message in expired if message.id not in self._under_way]
+        code = row.problem or row.state
+        await asyncio.gather(*(self._outcomes.silent(message, code) for message in idle))
+
+    async def _ask_for_outcomes(self, peer: PinnedPeer, now_ms: int) -> bool:
+        """Ask what became of expired messages: only the peer's signed answer says so."""
+        expired = await self._store.overdue(self._authority, now_ms, limit=MAX_BATCH)
+        expired += await self._store.unresolved(self._authority, now_ms, limit=MAX_BATCH)
+        idle = [message for message in expired if message.id not in self._under_way]
+        for message in idle:
+            if message.envelope_sha256 is None or self._stopping.is_set():
+                continue
+            client = await self._connected(peer)
+            reply = await answer_of(client.close_message(message.id, message.envelope_sha256))
+            self._start(
+                message.id,
+                partial(self._outcomes.asked, peer, message, reply),
+                partial(self._outcomes.silent, message, "internal"),
+            )
+            check(reply)
+        return bool(idle)
+
+    async def _bring_notices(self, peer: PinnedPeer, now_ms: int) -> bool:
+        """Bring later receipts to the senders of the messages that they are about."""
+        due = await self._store.notices_due(self._authority, now_ms, limit=MAX_BATCH + len(self._under_way))
+        idle = [notice for notice in due if notice.entry not in self._under_way]
+        for notice in idle:
+            if self._stopping.is_set():
+                break
+            receipt = await self._store.receipt(notice.entry)
+            client = await self._connected(peer)
+            reply = check(await answer_of(client.post_receipt(receipt)))
+            self._start(
+                notice.entry,
+                partial(self._outcomes.brought, notice, reply),
+                partial(self._outcomes.brought, notice, Reply(0, code="internal")),
+            )
+        return bool(idle)
+
+    # -- recording
+
+    def _start(self, key: MessageId | int, recording: _Recording, otherwise: _Recording) -> None:
+        """Record beside the next rounds; *key* is under way until that is done.
+
+        What fails in a way that nobody foresaw is recorded by *otherwise*: it backs off alone.
+        """
+        self._under_way[key] = asyncio.create_task(self._record(key, recording, otherwise))
+
+    async def _record(self, key: MessageId | int, recording: _Recording, otherwise: _Recording) -> None:
+        try:
+            try:
+                await recording()
+            except Unavailable:
+                self._troubled = True
+            except Exception as error:  # noqa: BLE001 - logged, and recorded as the message's problem
+                self._note(error, key)
+                await otherwise()
+        except Exception as error:  # noqa: BLE001 - logged, and the next round waits before it tries again
+            self._note(error, key)
+            self._troubled = True
+        finally:
+            del self._under_way[key]
+            self._wake.set()
+
+    def _note(self, error: Exception, key: MessageId | int) -> None:
+        named = {"message_id": key} if isinstance(key, str) else {"index": key}
+        _log.error("courier.message_failed", peer=self._authority, error=type(error).__name__, **named)
+
+    # -- the way and the connection
+
+    async def _back_off(self, fault: Obstructed) -> None:
+        try:
+            await obstruct(self._parts, self._authority, fault)
+        except Unavailable:
+            self._troubled = True
+
+    async def _connected(self, peer: PinnedPeer) -> PeerClient:
+        """Return the client for both cards as they are now."""
+        cards = (peer.card.sha256, self._parts.directory.own.sha256)
+        if self._client is not None and self._dialled != cards:
+            await self._hang_up()
+        if self._client is None:
+            self._client, self._dialled = self._parts.dial(peer), cards
+        return self._client
+
+    async def _hang_up(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()
+
+
+def _is_about_all(replies: Sequence[Reply]) -> bool:
+    """Return whether a batch was answered as a whole: which envelope it is shows one by one then."""
+    first = replies[0]
+    return first.status not in _ABOUT_ONE and all(
+        reply.receipt is None and (reply.status, reply.code) == (first.status, first.code)
+        for reply in replies
+    )
+
+
+async def _within(event: asyncio.Event, seconds: float) -> None:
+    """Wait for *event*, at most so long."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
+
+
+def _one_batch(ready: Sequence[Outgoing]) -> list[Outgoing]:
+    """Return as many of *ready* as one batch takes: 64, and 8 MiB with a line end each."""
+    batch: list[Outgoing] = []
+    size = 0
+    for one in ready[:MAX_BATCH]:
+        size += len(one.envelope.body or b"") + 1
+        if batch and size > MAX_BATCH_BYTES:
+            break
+        batch.append(one)
+    return batch
