@@ -7,7 +7,6 @@ sealed value to another message, case or upload (protocol §6, "At rest").
 from dataclasses import dataclass
 
 from gateway.core.envelope import Content, parse_content
-from gateway.core.errors import Malformed
 from gateway.core.ids import AuthorityId, CaseId, Digest, MessageId, parse_digest
 from keys.rest import Box, StorageKey
 
@@ -54,10 +53,7 @@ def box_upload(storage: StorageKey, upload: str, key: bytes, plain_sha256: Diges
 def open_upload(storage: StorageKey, upload: str, box: Box) -> UploadSecrets:
     """Return the secrets of `box_upload`. Raises keys.errors.CannotOpen or Malformed."""
     plaintext = storage.open(box, _context("upload", upload))
-    try:
-        digest = plaintext[STREAM_KEY_BYTES:].decode("ascii")
-    except UnicodeDecodeError:
-        raise Malformed("the secrets of an upload are a key and a digest") from None
+    digest = plaintext[STREAM_KEY_BYTES:].decode("ascii", "replace")
     return UploadSecrets(plaintext[:STREAM_KEY_BYTES], parse_digest(digest))
 
 

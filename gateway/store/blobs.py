@@ -6,6 +6,7 @@ the disk blocks: call it in a thread.
 """
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import shutil
@@ -25,10 +26,17 @@ class BlobFolder:
         self._partial = root / "partial"
 
     def prepare(self) -> None:
-        """Make the folders; forget what a crash left half written."""
-        self._partial.mkdir(mode=0o700, parents=True, exist_ok=True)
+        """Make the folders; forget what a crash left half written.
+
+        Other processes of the authority share the folder: what one of them is writing is locked.
+        """
+        for folder in (self._partial, self._root / "in", self._root / "out"):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _sync_folder(self._root)
         for left in self._partial.iterdir():
-            left.unlink()
+            with contextlib.suppress(FileNotFoundError, BlockingIOError), left.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                left.unlink()
 
     def incoming(self, peer: AuthorityId, digest: Digest) -> Path:
         """Return where the blob that *peer* brought lies."""
@@ -43,6 +51,7 @@ class BlobFolder:
         """Give a writer; what is not kept by the end of the block is deleted."""
         handle, name = tempfile.mkstemp(dir=self._partial)
         with os.fdopen(handle, "wb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
             try:
                 yield BlobWriter(file, Path(name))
             finally:
@@ -82,9 +91,14 @@ class BlobWriter:
         os.fsync(self._file.fileno())
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._path.replace(target)
-        for folder in (target.parent, target.parent.parent):
-            handle = os.open(folder, os.O_RDONLY)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)
+        _sync_folder(target.parent)
+        _sync_folder(target.parent.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the names in *folder* durable."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import aiosqlite
 from sqlalchemy import create_engine
 from sqlalchemy.dialects.sqlite import pysqlite
+from sqlalchemy.pool import NullPool
 
 from gateway.core.errors import Misconfigured, Unavailable
 from gateway.core.ids import AuthorityId
@@ -123,7 +124,7 @@ class SqliteDatabase:
         try:
             writer = await asyncio.to_thread(_opened_writer, path)
             readers = [await _opened_reader(path) for _ in range(READERS)]
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             lock.release()
             raise Misconfigured(f"store.url: the database cannot be opened: {error}") from None
         except BaseException:
@@ -203,6 +204,7 @@ def _run(work: Awaitable[T]) -> T:
 
 
 def _opened_writer(path: Path) -> sqlite3.Connection:
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))  # its WAL gets the same mode
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
     try:
         for pragma in _PRAGMAS:
@@ -223,7 +225,9 @@ def _revision(connection: sqlite3.Connection) -> str | None:
 
 
 def _migrate(path: Path) -> None:
-    engine = create_engine("sqlite://", creator=lambda: sqlite3.connect(path, isolation_level=None))
+    engine = create_engine(
+        "sqlite://", poolclass=NullPool, creator=lambda: sqlite3.connect(path, isolation_level=None)
+    )
     try:
         with engine.connect() as connection:
             connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -182,6 +182,7 @@ def summary(row: MessageRow) -> dict[str, object]:
         "expires": time_text(row.expires_ms),
         "recorded": time_text(row.recorded_ms),
         "in_reply_to": row.in_reply_to,
+        "message_sha256": row.message_sha256,
         "attempt": row.attempt,
         "next_attempt": time_text(row.next_ms) if waits else None,
         "problem": row.problem,

@@ -72,8 +72,7 @@ async def _unencoded(request: web.Request, handler: Handler) -> web.StreamRespon
 
 async def secured(request: web.Request, response: web.StreamResponse) -> None:
     """Give an answer, streamed ones too, its request id and the headers that browsers heed."""
-    for name, value in _HEADERS.items():
-        response.headers.setdefault(name, value)
+    response.headers.update(_HEADERS)
     if REQUEST_ID in request:
         response.headers[_REQUEST_ID_HEADER] = request[REQUEST_ID]
 

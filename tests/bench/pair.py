@@ -88,7 +88,7 @@ def node_b(folder: Path, port: int) -> web.Application:
         raw = await request.read()
         plain = SUITE.decrypt(raw, me.sealing)
         peer.verifying.verify(plain[:64], plain[64:])
-        schemas.validator("kinds/request.mla").validate(json.loads(plain[64:])["body"])
+        schemas.validator("kinds/request.mla#/$defs/body").validate(json.loads(plain[64:])["body"])
         digest = hashlib.sha256(raw).digest()
         await request.app[COMMITS].put("in", digest, raw)
         receipt = json.dumps({"received": digest.hex(), "time": time.time()}).encode()
@@ -105,7 +105,7 @@ def node_a(folder: Path, port: int, peer_port: int) -> web.Application:
 
     async def submit(request: web.Request) -> web.Response:
         body = await request.read()
-        schemas.validator("kinds/request.mla").validate(json.loads(body)["body"])
+        schemas.validator("kinds/request.mla#/$defs/body").validate(json.loads(body)["body"])
         sealed = SUITE.encrypt(me.signing.sign(body) + body, peer.sealing_public)
         digest = hashlib.sha256(sealed).digest()
         await request.app[COMMITS].put("out", digest, sealed)

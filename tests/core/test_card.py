@@ -2,9 +2,6 @@ import json
 from dataclasses import replace
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from gateway.core.card import (
     MAX_BYTES,
@@ -28,6 +25,7 @@ from keys.certificates import new_certificate
 from keys.signing import LogKeys, SigningKey, sign_general
 from keys.vault import Keyring
 from tests.support.authorities import DAY_MS, NOW_MS, WINDOW, make_authority, plan_of
+from tests.vectors.actors import twin
 
 OURS, THEIRS = make_authority("qm.moj"), make_authority("qn.moj")
 ROOT, CARD, PLAN = OURS.root, OURS.card, plan_of(OURS.card)
@@ -239,27 +237,11 @@ def test_an_endpoint_is_an_origin(endpoint):
 
 
 def test_two_certificates_differ_in_their_subject():
-    twin = make_twin(OURS.keyring.tls[0].certificate)
+    other = twin(OURS.keyring.tls[0].certificate)
     with pytest.raises(Malformed, match="subject"):
-        parse_card(signed(payload(tls=[TLS, {**TLS, "certificate": b64url(twin)}])))
+        parse_card(signed(payload(tls=[TLS, {**TLS, "certificate": b64url(other)}])))
     other = new_certificate("qm.moj", ["127.0.0.1"]).certificate
     assert len(parse_card(signed(payload(tls=[TLS, {**TLS, "certificate": b64url(other)}]))).tls) == 2
-
-
-def make_twin(der):
-    """Return another certificate with the subject of *der*."""
-    old, key = x509.load_der_x509_certificate(der), ec.generate_private_key(ec.SECP256R1())
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(old.subject)
-        .issuer_name(old.issuer)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(old.not_valid_before_utc)
-        .not_valid_after(old.not_valid_after_utc)
-        .sign(key, hashes.SHA256())
-    )
-    return made.public_bytes(serialization.Encoding.DER)
 
 
 @pytest.mark.parametrize(
@@ -364,7 +346,7 @@ def test_nothing_of_a_card_is_pinned_for_another_authority():
         {"signing": (*plan.signing, *PLAN.signing)},
         {"sealing": PLAN.sealing},
         {"tls": PLAN.tls},
-        {"tls": (Certificate(make_twin(PLAN.tls[0].der), WINDOW),)},
+        {"tls": (Certificate(twin(PLAN.tls[0].der), WINDOW),)},
         {"log": other_log(PLAN.log.origin)},
         {"log": LogIdentity("moj.qn.example/audit/9", PLAN.log.ed_public, OTHER_KEYS.lattice.public)},
         {"log": LogIdentity("moj.qn.example/audit/9", OTHER_KEYS.ed.public, PLAN.log.lattice_public)},

@@ -312,11 +312,10 @@ def test_an_objection_leads_back():
 def test_within_one_side_created_and_then_the_id_decide():
     write, before = filed((B, "acknowledgment"))
     part = {"scope": "part"}
-    late = write.step(before, A, "withdrawal", part, created_ms=50)
-    early = write.step(before, A, "withdrawal", part, created_ms=40)
-    equal = write.step(before, A, "withdrawal", part, created_ms=40)
-    found = replay(History((*before.steps, equal, late, early)))
-    assert found.order[-3:] == (early.sha256, equal.sha256, late.sha256)
+    late, early = (write.step(before, A, "withdrawal", part, created_ms=when) for when in (50, 40))
+    equal = [write.step(before, A, "withdrawal", part, created_ms=45) for _ in range(8)]
+    found = replay(History((*before.steps, *reversed(equal), late, early)))
+    assert found.order[2:] == tuple(step.sha256 for step in (early, *equal, late))
 
 
 def test_an_empty_case():

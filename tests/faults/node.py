@@ -8,7 +8,8 @@ import os
 import signal
 from pathlib import Path
 
-from gateway import app, config
+from gateway import config
+from gateway.app.process import run
 
 
 class Killer:
@@ -30,7 +31,7 @@ def main() -> None:
     parser.add_argument("--kill", required=True, help="POINT:N")
     options = parser.parse_args()
     point, _, passing = options.kill.rpartition(":")
-    app.serve(config.load(options.config), probe=Killer(point, int(passing)))
+    run(config.load(options.config), probe=Killer(point, int(passing)))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ Invariants: every message that the hook accepted arrives exactly once, has its r
 logs verify.
 """
 
+import asyncio
 import copy
 import json
 
@@ -27,16 +28,19 @@ RECIPIENT = ["receive.before_commit", "receive.after_commit", "door.before_answe
 
 
 @pytest.fixture(scope="module")
-async def places(tmp_path_factory):
+def places(tmp_path_factory):
     """Two authorities that have pinned each other, as folders to copy."""
     folder = tmp_path_factory.mktemp("authorities")
     places = set_up(folder / "qo", "qo.justice"), set_up(folder / "qp", "qp.justice")
-    nodes = [await Node.started(place) for place in places]
-    try:
-        pinned(*nodes)
-    finally:
-        for node in nodes:
-            assert await node.stop() == 0
+
+    async def ceremony() -> None:
+        nodes = [await Node.started(place) for place in places]
+        try:
+            await asyncio.to_thread(pinned, *nodes)
+        finally:
+            assert [await node.stop() for node in nodes] == [0, 0]
+
+    asyncio.run(ceremony())
     return places
 
 
@@ -100,7 +104,7 @@ async def test_kill(places, tmp_path, side, point, passing):
         _, listed = await recipient.call("GET", "/messages?direction=in&limit=50")
         assert sorted(item["id"] for item in listed["items"]) == sorted(ids.values())
         for place in (sender_at, recipient_at):
-            art18("audit", "verify", "--config", place.config)
+            await asyncio.to_thread(art18, "audit", "verify", "--config", place.config)
     finally:
         assert await sender.stop() == 0
         assert await recipient.stop() == 0

@@ -6,6 +6,10 @@ Certificates (ECDSA), ML-DSA-44 signatures and HPKE are not: those bytes are kep
 import hashlib
 from dataclasses import dataclass
 
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
 from gateway.core.card import Certificate, Plan, PublicKey, Window, build_card
 from gateway.core.ids import AuthorityId
 from gateway.core.note import LogIdentity, WitnessIdentity
@@ -75,3 +79,19 @@ class Actor:
 
 
 QM, QN = Actor(AuthorityId("qm.moj")), Actor(AuthorityId("qn.moj"))
+
+
+def twin(der: bytes) -> bytes:
+    """Return another certificate with the subject of *der*."""
+    old, key = x509.load_der_x509_certificate(der), ec.generate_private_key(ec.SECP256R1())
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(old.subject)
+        .issuer_name(old.issuer)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(old.not_valid_before_utc)
+        .not_valid_after(old.not_valid_after_utc)
+        .sign(key, hashes.SHA256())
+    )
+    return made.public_bytes(serialization.Encoding.DER)

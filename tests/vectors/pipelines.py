@@ -69,7 +69,7 @@ def _proof_form(world: World, found: dict[str, Any]) -> object:
     return world.logs[origin]
 
 
-def _logged(world: World, found: dict[str, Any]) -> None:
+def _logged(_: World, found: dict[str, Any]) -> None:
     receipt = parse_receipt(data(found))
     proof = parse_proof(receipt.proof)
     _, size, root = parse_head(parse_note(proof.checkpoint).text)
