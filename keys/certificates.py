@@ -23,6 +23,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.utils import CryptographyDeprecationWarning
 
 from keys.errors import MalformedToken
 
@@ -134,8 +135,10 @@ def _subject(der: bytes) -> bytes:
     try:
         found = x509.load_der_x509_certificate(der)
         key, name = found.public_key(), found.subject.public_bytes()
-    except (ValueError, x509.InvalidVersion, UnsupportedAlgorithm):
+    except (ValueError, x509.InvalidVersion, UnsupportedAlgorithm, CryptographyDeprecationWarning):
         raise MalformedToken("not an X.509 certificate that can be used here") from None
+    if found.serial_number <= 0:  # RFC 5280 §4.1.2.2; the library only warns, and will refuse it one day
+        raise MalformedToken("a certificate has a positive serial number")
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
         raise MalformedToken("a TLS certificate is over ECDSA P-256")
     if found.public_bytes(serialization.Encoding.DER) != der:

@@ -205,7 +205,12 @@ def _write_whole(path: Path, body: bytes, *, replace: bool) -> None:
             os.fsync(file.fileno())
         if not replace:
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER_ONLY))
-        Path(name).replace(path)
+        try:
+            Path(name).replace(path)
+        except OSError:
+            if not replace:
+                path.unlink()
+            raise
     finally:
         Path(name).unlink(missing_ok=True)
     folder = os.open(path.parent, os.O_RDONLY)

@@ -17,7 +17,7 @@ from gateway.core.case import (
     check_received,
     step_of,
 )
-from gateway.core.envelope import MAX_BYTES, Content, Envelope, open_envelope, parse_envelope
+from gateway.core.envelope import MAX_BYTES, Content, Envelope, Header, open_envelope, parse_envelope
 from gateway.core.errors import Malformed, PeerFault
 from gateway.core.ids import AuthorityId, Digest
 from gateway.core.message import Attachment, MessageFault, SignedMessage, check_schema, verify_message
@@ -123,6 +123,15 @@ def open_message(
         content = open_envelope(envelope, keys)
     except (KeyFault, Malformed):
         return Refused("unopenable")
+    return verify_content(content, envelope.header, signers=signers)
+
+
+def verify_content(content: Content, header: Header, *, signers: Mapping[str, bytes]) -> Opened | Refused:
+    """Verify the message in *content*, and that it is the one of which *header* speaks.
+
+    Raises:
+        PeerFault: as `open_message`.
+    """
     digest = sha256(content.jws.encode("utf-8", "replace"))
     try:
         signed = verify_message(content.jws, signers)
@@ -132,7 +141,7 @@ def open_message(
         return Refused("bad_signature", digest)
     except Malformed:
         return Refused("schema", digest)
-    header, message = envelope.header, signed.message
+    message = signed.message
     if (message.id, message.sender, message.recipient) != (header.id, header.sender, header.recipient):
         return Refused("header_mismatch", digest)
     return Opened(signed, content)

@@ -89,7 +89,7 @@ class PostgresDatabase:
         dsn = url.set(drivername="postgresql").render_as_string(hide_password=False)
         sender = secrets.token_hex(8)
         try:
-            await _migrated(dsn)
+            await migrated(dsn)
             readers = await asyncpg.create_pool(
                 dsn, min_size=1, max_size=READERS, reset=_as_it_is, **_connection_settings()
             )
@@ -185,7 +185,8 @@ async def _as_it_is(_connection: Any) -> None:  # noqa: ANN401 - asyncpg is unty
     """Give a reading connection back to the pool: no read leaves anything behind."""
 
 
-async def _migrated(dsn: str) -> None:
+async def migrated(dsn: str) -> None:
+    """Bring the tables of a database up to date."""
     connection = await _connect(dsn)
     try:
         known = await connection.fetchval("SELECT to_regclass('alembic_version') IS NOT NULL")

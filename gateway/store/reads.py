@@ -76,7 +76,13 @@ DUE = Statement(
 )
 OVERDUE = limited(
     sa.select(messages)
-    .where(_QUEUED, named(messages.c.peer), messages.c.expires_ms <= _NOW, _IS_FIRST)
+    .where(
+        _QUEUED,
+        named(messages.c.peer),
+        messages.c.expires_ms <= _NOW,
+        messages.c.next_ms <= _NOW,
+        _IS_FIRST,
+    )
     .order_by(messages.c.entry)
 )
 UNRESOLVED = limited(

@@ -113,7 +113,7 @@ def respond_page(
 ) -> web.Response:
     """Return a part of a list; a full one names the next, which begins after *cursor*."""
     headers = {}
-    if cursor is not None and len(items) == page.limit:
+    if cursor is not None and len(items) >= page.limit:
         following = request.rel_url.update_query(cursor=str(cursor))
         headers["Link"] = f'<{following}>; rel="next"'
     return respond({"items": items}, headers=headers)

@@ -125,7 +125,7 @@ def signed(payload: Mapping[str, object], key: SigningKey) -> SignedMessage:
     except Malformed:
         kind = payload["kind"]
         known = isinstance(kind, str) and kind in schemas.KINDS
-        flaws = schemas.errors(f"kinds/{kind}", payload) if known else ()
+        flaws = schemas.errors(f"kinds/{kind}" if known else "message", payload)
         if not flaws:
             raise
         found = [Flaw(flaw.pointer, flaw.detail) for flaw in flaws]

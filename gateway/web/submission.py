@@ -79,6 +79,10 @@ class _Judged:
     def held(self) -> bool:
         return self.state is delivery.State.HELD
 
+    @property
+    def errors(self) -> int:
+        return sum(finding.severity == "error" for finding in self.findings)
+
 
 class Submission:
     """What the bearer *actor* does to send messages."""
@@ -239,10 +243,10 @@ class Submission:
             message_id=judged.signed.message.id,
             envelope_sha256=parcel.envelope_sha256,
             message_sha256=judged.signed.sha256,
-            reason=None if judged.overridden is None else "override",
             actor_ref=self._actor,
+            extra=() if judged.overridden is None else (("errors_overridden", judged.errors),),
         )
-        held = replace(accepted, event="delivery.held", reason=None, actor_ref=None)
+        held = replace(accepted, event="delivery.held", extra=())
         return (accepted, held) if judged.held else (accepted,)
 
     def _rows(self, judged: _Judged, parcel: Parcel) -> list[Row]:
@@ -264,6 +268,7 @@ class Submission:
                 message_sha256=judged.signed.sha256,
                 envelope_sha256=parcel.envelope_sha256,
                 entry=THIS_ENTRY,
+                attachments=len(judged.attached),
                 next_ms=judged.now_ms,
                 findings=to_json(judged.findings),
             ),

@@ -63,9 +63,10 @@ class Courier:
 
     async def _listen(self) -> None:
         """Wake the routes when the outbox changes; how often to look without a hint, the store knows."""
+        seen: int | None = None
         while True:
             try:
-                await self._parts.store.outbox_changed(_LISTEN_S)
+                seen = await self._parts.store.outbox_changed(_LISTEN_S, seen)
             except Unavailable:
                 await asyncio.sleep(_LISTEN_S)
             self.wake()

@@ -17,11 +17,12 @@ from gateway.core.errors import Unavailable
 from gateway.core.ids import AuthorityId, Digest, MessageId
 from gateway.peering.client import MAX_BATCH, MAX_BATCH_BYTES, PeerClient, PeerUnavailable, Reply
 from gateway.peering.directory import PinnedPeer
+from gateway.peering.reachability import is_open, obstruct, reopen
 from gateway.ports import MessageRow, Outgoing, PeerRow
 from gateway.workers.carriage import Carriage
 from gateway.workers.outcomes import Outcomes
 from gateway.workers.parts import Parts
-from gateway.workers.way import Obstructed, answer_of, check, is_open, obstruct, reopen
+from gateway.workers.way import Obstructed, answer_of, check
 
 _POLL_S = 1.0
 _REST_S = 30.0
@@ -108,8 +109,8 @@ class Route:
         except Obstructed as fault:
             await self._back_off(fault)
             return _POLL_S
-        if done:
-            await reopen(self._parts, row)
+        if done and row.attempt:
+            await reopen(self._store, self._authority)
         return 0 if done else await self._rest_s(now_ms)
 
     async def _rest_s(self, now_ms: int) -> float:
@@ -291,10 +292,17 @@ class Route:
     # -- the way and the connection
 
     async def _back_off(self, fault: Obstructed) -> None:
+        """Leave the peer alone for a while."""
+        now_ms, jitter = self._parts.clock.now_ms(), self._parts.entropy.jitter()
+        after_s = fault.retry_after_s
         try:
-            await obstruct(self._parts, self._authority, fault)
+            attempt = await obstruct(
+                self._store, self._authority, fault.code, now_ms, jitter, retry_after_s=after_s
+            )
         except Unavailable:
             self._troubled = True
+        else:
+            _log.warning("courier.obstructed", peer=self._authority, code=fault.code, attempt=attempt)
 
     async def _connected(self, peer: PinnedPeer) -> PeerClient:
         """Return the client for both cards as they are now."""

@@ -75,15 +75,14 @@ class Party:
     def succeeded(self, keyring: Keyring | None = None, **changes: Any) -> "Party":
         """Return the authority with a successor card: other keys, or other members of the plan."""
         keyring = keyring or self.keyring
-        plan = replace(
-            plan_of(self.card),
-            sequence=self.card.sequence + 1,
-            previous=self.card.sha256,
-            signing=_public(keyring.signing),
-            sealing=_public(keyring.sealing),
-            tls=tuple(Certificate(one.certificate, WINDOW) for one in keyring.tls),
-            **changes,
-        )
+        members = {
+            "sequence": self.card.sequence + 1,
+            "previous": self.card.sha256,
+            "signing": _public(keyring.signing),
+            "sealing": _public(keyring.sealing),
+            "tls": tuple(Certificate(one.certificate, WINDOW) for one in keyring.tls),
+        }
+        plan = replace(plan_of(self.card), **(members | changes))
         return replace(self, keyring=keyring, card=parse_card(build_card(plan, [self.root])))
 
 

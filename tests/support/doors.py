@@ -18,7 +18,9 @@ from gateway.core import case as cases
 from gateway.core.case import History
 from gateway.core.entry import Draft
 from gateway.core.ids import AuthorityId
-from gateway.peering.client import PeerClient
+from gateway.core.proof import Receipt, SentEnvelope, Statement, parse_receipt, verify_receipt
+from gateway.core.strict import sha256
+from gateway.peering.client import BLOB_TYPE, PeerClient
 from gateway.peering.directory import Directory
 from gateway.peering.settlement import move_case
 from gateway.peering.tls import admit, client_context, server_context
@@ -32,6 +34,9 @@ from keys.certificates import TlsKey
 from tests.support.authorities import FixedClock, FixedEntropy, Party, Posted, card_row, pin
 from tests.support.stores import make_store
 
+JSON = "application/json"
+ENVELOPES = "/v1/envelopes"
+BATCH = "/v1/envelopes/batch"
 Counts = Mapping[str, int]
 
 
@@ -220,3 +225,27 @@ async def calling(door: Door, tls: TlsKey) -> AsyncIterator[Caller]:
     connector = aiohttp.TCPConnector(ssl=context, limit=0)
     async with aiohttp.ClientSession(connector=connector, skip_auto_headers=["Content-Type"]) as session:
         yield Caller(door, session)
+
+
+def proved(door: Door, peer: Party, posted: Posted, receipt: Receipt | bytes) -> Statement:
+    """Return what a receipt of the door proves to the peer about what it posted."""
+    sent = SentEnvelope(
+        message_id=posted.id,
+        sender=peer.id,
+        recipient=door.party.id,
+        message_sha256=posted.signed.sha256,
+        envelopes=frozenset({posted.envelope.sha256}),
+    )
+    found = parse_receipt(receipt) if isinstance(receipt, bytes) else receipt
+    return verify_receipt(found, sent, {door.party.origin: door.party.card.log})
+
+
+async def put_blob(call: Caller, sealed: bytes, *, digest: str | None = None, **headers: str) -> Said:
+    size = str(len(sealed))
+    return await call(
+        "PATCH",
+        f"/v1/blobs/{digest or sha256(sealed)}",
+        sealed,
+        BLOB_TYPE,
+        **{"Upload_Offset": "0", "Upload_Length": size, **headers},
+    )

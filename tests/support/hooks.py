@@ -2,10 +2,11 @@
 
 import contextlib
 import copy
+import io
 import json
 import sqlite3
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +15,32 @@ from aiohttp.test_utils import TestClient, TestServer
 import schemas
 from gateway.config import Limits, Settings
 from gateway.core.card import Card
+from gateway.core.entry import Draft
+from gateway.core.ids import MessageId
 from gateway.peering.client import PeerClient
 from gateway.peering.directory import Directory
-from gateway.ports import Change, Direction, MessageRow, PeerRow
+from gateway.peering.settlement import Settlement
+from gateway.ports import BlobRow, Change, Direction, EntryFilter, MessageRow, PeerRow
 from gateway.store import SqlStore
 from gateway.store.blobs import BlobFolder
 from gateway.store.tables import metadata
 from gateway.web.context import Context
 from gateway.web.hook import hook_app
+from gateway.web.reception import Answer, Reception
 from gateway.web.tokens import Scope, new_token, token_row
 from keys.vault import Keyring
-from tests.support.authorities import FixedClock, FixedEntropy, Party, card_row, make_authority, pin
+from tests.support.authorities import (
+    NOW_MS,
+    Blob,
+    FixedClock,
+    FixedEntropy,
+    Party,
+    Posted,
+    card_row,
+    make_authority,
+    message,
+    pin,
+)
 from tests.support.stores import make_store
 
 US = "qo.justice"
@@ -39,8 +55,8 @@ OCTETS = "application/offset+octet-stream"
 def draft(**members: Any) -> dict[str, Any]:
     """Return a sound draft of a request to PEER; a member set to `...` is left out."""
     found = copy.deepcopy(schemas.sample(2)["steps"][0]["draft"])
-    found |= {"to": PEER, "attachments": [], **members}
     found["body"]["purpose"] += f" {MARK}."
+    found |= {"to": PEER, "attachments": [], **members}
     return {name: value for name, value in found.items() if value is not ...}
 
 
@@ -76,14 +92,18 @@ class Said:
         return str(found["code"])
 
 
+@dataclass
 class Hook:
     """An open hook, what stands behind it, and a caller with every scope."""
 
-    def __init__(self, party: Party, context: Context, store: SqlStore, folder: Path, clock: FixedClock) -> None:
-        self.party, self.context, self.store, self.folder, self.clock = party, context, store, folder, clock
-        self.vault: Keyring = party.keyring
-        self.client: TestClient[Any, Any]
-        self.token = ""
+    party: Party
+    context: Context
+    store: SqlStore
+    folder: Path
+    clock: FixedClock
+    vault: Keyring
+    client: TestClient[Any, Any] = field(init=False)
+    token: str = ""
 
     async def __call__(
         self,
@@ -110,6 +130,8 @@ class Hook:
         sent = {"Authorization": f"Bearer {bearer}"} if bearer else {}
         if body is not None and not isinstance(body, bytes):
             body, sent["Content-Type"] = json.dumps(body).encode(), "application/json"
+        if isinstance(body, bytes):
+            body = io.BytesIO(body)
         async with self.client.request(method, path, data=body, headers=sent | dict(headers or {})) as answer:
             return Said(answer.status, await answer.read(), answer.headers)
 
@@ -141,15 +163,40 @@ class Hook:
         assert answer.headers["Upload-Offset"] == str(len(plain))
         return answer.headers["Location"].rpartition("/")[2]
 
-    async def row(self, message: str) -> MessageRow:
-        """Return the row of an outgoing message."""
-        found = await self.store.get(MessageRow, Direction.OUT, PEER, message)
+    async def row(self, message_id: str, direction: Direction = Direction.OUT) -> MessageRow:
+        """Return the row of a message to or from PEER."""
+        found = await self.store.get(MessageRow, direction, PEER, message_id)
         assert found is not None
         return found
 
     async def change(self, row: MessageRow, **members: Any) -> None:
         """Change the row of a message, as the courier would."""
         await self.store.record(Change(name="settle", puts=(replace(row, **members),)))
+
+    async def received(self, *blobs: Blob, sender: Party | None = None, **members: Any) -> Posted:
+        """Let a sound request of *sender* (by default PEER) come in, with its *blobs*."""
+        party = sender or make_authority(PEER)
+        found = draft()
+        request = {"kind": "request.mla", "body": found["body"], "language": found["language"]}
+        posted = message(party, self.party, blobs=blobs, **(request | members))
+        for blob in blobs:
+            path = self.context.blobs.incoming(party.id, blob.sha256)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(blob.sealed)
+            row = BlobRow(
+                peer=party.id, sha256=blob.sha256, version=0, size_bytes=len(blob.sealed), received_ms=NOW_MS
+            )
+            await self.store.record(Change(name="blob", puts=(row,)))
+        peer = self.context.directory.peers[party.id]
+        (answer,) = await Reception(self.context).receive(peer, [posted.raw])
+        assert isinstance(answer, Answer), answer
+        assert answer.status == 201, answer
+        return posted
+
+    async def logged(self, message_id: str) -> list[dict[str, Any]]:
+        """Return the entries about a message."""
+        found = await self.store.entries(EntryFilter(message_id=MessageId(message_id)), limit=500)
+        return [json.loads(one.leaf) for one in found]
 
     def counts(self) -> dict[str, int]:
         """Return how many rows each table has; heads that are signed in time are left out."""
@@ -160,24 +207,34 @@ class Hook:
                 if name != "checkpoints"
             }
 
-    def events(self, since: int = 0) -> list[str]:
-        """Return the events of the log, from index *since*."""
-        with contextlib.closing(sqlite3.connect(self.folder / "gateway.db")) as database:
-            rows = database.execute('SELECT leaf FROM entries WHERE "index" >= ? ORDER BY "index"', (since,))
-            return [json.loads(leaf)["event"] for (leaf,) in rows]
+    async def last(self) -> dict[str, Any]:
+        """Return the newest entry of the log."""
+        newest = await self.store.entry(self.counts()["entries"] - 1)
+        assert newest is not None
+        return json.loads(newest.leaf)
+
+
+def _blobs(folder: Path) -> BlobFolder:
+    folder.mkdir(exist_ok=True)
+    blobs = BlobFolder(folder / "blobs")
+    blobs.prepare()
+    return blobs
 
 
 @contextlib.asynccontextmanager
 async def open_hook(
-    folder: Path, *, peers: tuple[Card, ...] | None = None, limits: Limits | None = None
+    folder: Path,
+    *,
+    peers: tuple[Card, ...] | None = None,
+    limits: Limits | None = None,
+    checks: Mapping[str, str | None] | None = None,
 ) -> AsyncIterator[Hook]:
     """Open the hook of US, where the cards *peers* (by default PEER's) are pinned."""
     party, clock, entropy = make_authority(US), FixedClock(), FixedEntropy()
-    folder.mkdir(exist_ok=True)
-    blobs = BlobFolder(folder / "blobs")
-    blobs.prepare()
+    blobs = _blobs(folder)
+    log = party.keyring.log
     async with make_store(
-        folder, authority=party.id, origin=party.origin, signer=party.keyring.log, clock=clock, entropy=entropy
+        folder, authority=party.id, origin=party.origin, signer=log, clock=clock, entropy=entropy
     ) as store:
         if not await store.all(PeerRow):
             await store.record(Change(name="own_card", puts=(card_row(party.card),)))
@@ -203,9 +260,38 @@ async def open_hook(
             dial=lambda peer: PeerClient(peer.card, hook.party.keyring.tls[0]),
             clock=clock,
             entropy=entropy,
-            checks=lambda: {"store": store.broken},
+            checks=lambda: checks or {"store": store.broken},
         )
-        hook = Hook(party, context, store, folder, clock)
+        hook = Hook(party, context, store, folder, clock, party.keyring)
         hook.token = await hook.bearer(*Scope)
         async with TestClient(TestServer(hook_app(context))) as hook.client:
             yield hook
+
+
+async def accepted(hook: Hook, row: MessageRow) -> MessageRow:
+    """Let PEER's receipt for an outgoing message come; return the message as it is then."""
+    entry = Draft(
+        event="relay.accepted",
+        outcome="ok",
+        peer=hook.party.id,
+        message_id=row.id,
+        envelope_sha256=row.envelope_sha256,
+        message_sha256=row.message_sha256,
+    )
+    party, folder = make_authority(PEER), hook.folder / PEER
+    folder.mkdir(exist_ok=True)
+    async with make_store(
+        folder, authority=party.id, origin=party.origin, signer=party.keyring.log, clock=hook.clock
+    ) as store:
+        recorded = await store.record(Change(name="receive", entries=(entry,), answers=True))
+    receipt, settlement = recorded.receipt, settlement_of(hook)
+    assert receipt is not None
+    envelopes = await hook.store.envelopes(row.id)
+    statement = settlement.verify(receipt, row, envelopes, {party.origin: party.card.log})
+    return await settlement.prove(row, statement, receipt)
+
+
+def settlement_of(hook: Hook) -> Settlement:
+    """Return what applies events of delivery in the store of *hook*."""
+    storage = hook.party.keyring.storage
+    return Settlement(hook.store, hook.party.id, storage, hook.clock, hook.context.entropy)

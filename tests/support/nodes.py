@@ -144,7 +144,17 @@ def pinned(one: Node, other: Node) -> None:
         card = str(here.folder / f"{there.id}.card")
         art18("card", "export", card, "--config", there.config)
         shown = json.loads(art18("card", "show", "--output", "json", "--config", there.config))
-        art18("peers", "add", card, "--id", there.id, "--fingerprint", shown["fingerprint"], "--config", here.config)
+        art18(
+            "peers",
+            "add",
+            card,
+            "--id",
+            there.id,
+            "--fingerprint",
+            shown["fingerprint"],
+            "--config",
+            here.config,
+        )
 
 
 async def eventually(what: Callable[[], object], *, timeout_s: float = 30) -> None:

@@ -4,10 +4,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from gateway.core.ids import AuthorityId
 from gateway.core.note import LogIdentity
-from gateway.ports import Clock, Entropy, Probe, Unprobed
+from gateway.ports import Unprobed
 from gateway.store import SqlStore, open_store
 from keys.signing import LogKeys
 from tests.support.authorities import FixedClock, FixedEntropy
@@ -29,53 +30,23 @@ def log_identity() -> LogIdentity:
     return LogIdentity(ORIGIN, log_keys().ed.public, log_keys().lattice.public)
 
 
-async def opened_store(
-    data_dir: Path,
-    *,
-    url: str = SQLITE,
-    authority: AuthorityId = AUTHORITY,
-    origin: str = ORIGIN,
-    signer: LogKeys | None = None,
-    clock: Clock | None = None,
-    entropy: Entropy | None = None,
-    probe: Probe | None = None,
-) -> SqlStore:
-    """Return a store that the caller closes."""
-    return await open_store(
-        url,
-        authority=authority,
-        origin=origin,
-        signer=signer or log_keys(),
-        clock=clock or FixedClock(),
-        entropy=entropy or FixedEntropy(),
-        probe=probe or Unprobed(),
-        data_dir=data_dir,
-    )
+async def opened_store(data_dir: Path, *, url: str = SQLITE, **parts: Any) -> SqlStore:
+    """Return a store that the caller closes; *parts* are those of `open_store` that matter."""
+    usual: dict[str, Any] = {
+        "authority": AUTHORITY,
+        "origin": ORIGIN,
+        "signer": log_keys(),
+        "clock": FixedClock(),
+        "entropy": FixedEntropy(),
+        "probe": Unprobed(),
+    }
+    return await open_store(url, data_dir=data_dir, **(usual | parts))
 
 
 @asynccontextmanager
-async def make_store(
-    data_dir: Path,
-    *,
-    url: str = SQLITE,
-    authority: AuthorityId = AUTHORITY,
-    origin: str = ORIGIN,
-    signer: LogKeys | None = None,
-    clock: Clock | None = None,
-    entropy: Entropy | None = None,
-    probe: Probe | None = None,
-) -> AsyncIterator[SqlStore]:
+async def make_store(data_dir: Path, *, url: str = SQLITE, **parts: Any) -> AsyncIterator[SqlStore]:
     """Open a store for a block; by default SQLite under *data_dir*."""
-    store = await opened_store(
-        data_dir,
-        url=url,
-        authority=authority,
-        origin=origin,
-        signer=signer,
-        clock=clock,
-        entropy=entropy,
-        probe=probe,
-    )
+    store = await opened_store(data_dir, url=url, **parts)
     try:
         yield store
     finally:

@@ -23,6 +23,7 @@ from gateway.core.proof import Receipt, encode_proof, parse_proof
 from gateway.core.strict import b64, b64url
 from keys.certificates import new_certificate
 from keys.signing import SigningKey, sign_general
+from tests.vectors import deliveries
 from tests.vectors.actors import ISSUED_MS, QM, QN, WINDOW, Actor, twin
 from tests.vectors.pipelines import World, as_input, refusal
 
@@ -652,6 +653,12 @@ def receipts(base: dict[str, Any]) -> Iterator[Vector]:
 
 # -- files
 
+
+def delivered(_: dict[str, Any]) -> Iterator[Vector]:
+    for name, rule, found in deliveries.inputs():
+        yield Vector(name, "delivery", rule, found)
+
+
 FAMILIES = {
     "strict": strict,
     "entry": entries,
@@ -660,6 +667,7 @@ FAMILIES = {
     "note": checkpoints,
     "merkle": trees,
     "receipt": receipts,
+    "delivery": delivered,
 }
 
 

@@ -19,6 +19,7 @@ from gateway.core.note import LogIdentity, parse_head, verify_checkpoint
 from gateway.core.proof import SentEnvelope, parse_proof, parse_receipt, verify_receipt
 from gateway.core.signed_note import parse_note
 from gateway.core.strict import parse_json
+from tests.vectors import deliveries
 from tests.vectors.actors import QN
 
 LAYERS = ("strict", "envelope", "card", "entry", "note", "proof", "merkle", "message", "intake")
@@ -109,6 +110,14 @@ def _apart(world: World, found: dict[str, Any]) -> None:
     check_apart(parse_card(data(found)), [parse_card(world.base["card"].encode())])
 
 
+def _verified(world: World, found: dict[str, Any]) -> object:
+    return deliveries.verify(deliveries.pinned(world.base), data(found))
+
+
+def _decided(world: World, found: dict[str, Any]) -> object:
+    return deliveries.decide(deliveries.pinned(world.base), data(found), found)
+
+
 PIPELINES: dict[str, tuple[tuple[str, Step], ...]] = {
     "json": (("strict", _strict),),
     "entry": (("strict", _strict), ("entry", lambda _, found: parse_entry(data(found)))),
@@ -125,6 +134,12 @@ PIPELINES: dict[str, tuple[tuple[str, Step], ...]] = {
         ("note", lambda world, found: verify_checkpoint(found["text"], next(iter(world.logs.values())))),
     ),
     "inclusion": (("merkle", _inclusion),),
+    "delivery": (
+        ("strict", _strict),
+        ("envelope", lambda _, found: parse_content(data(found))),
+        ("message", _verified),
+        ("intake", _decided),
+    ),
     "consistency": (("merkle", _consistency),),
     "receipt": (
         ("strict", _strict),

@@ -39,7 +39,7 @@ class Authority:
         self.folder = parent / authority
         self.config = self.folder / "config.toml"
         self.doors: dict[str, str] = {}
-        self._node: subprocess.Popen[str] | None = None
+        self._node: subprocess.Popen[bytes] | None = None
 
     def set_up(self) -> str:
         """Run `art18 init`; return the fingerprint of the root key."""
@@ -84,7 +84,7 @@ class Authority:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 stdin=subprocess.DEVNULL,
-                text=True,
+                bufsize=0,  # what is read stays in step with what select sees
                 start_new_session=True,
             )
 
@@ -98,7 +98,7 @@ class Authority:
             line = node.stdout.readline()
             if not line:
                 raise Broken(f"the node of {self.id} ended with {node.wait()} before it was ready")
-            _, door, address = line.split()
+            _, door, address = line.decode().split()
             self.doors[door] = address
 
     def until(self, what: Callable[[], Mapping[str, Any] | None], *, failing: str) -> Mapping[str, Any]:
@@ -139,7 +139,7 @@ class Authority:
             return ""
         return f"-- {self.id}\n" + log.read_bytes()[-_LAST_BYTES:].decode("utf-8", "replace")
 
-    def _running(self) -> subprocess.Popen[str]:
+    def _running(self) -> subprocess.Popen[bytes]:
         if self._node is None:
             raise Broken(f"the node of {self.id} was not started")
         return self._node

@@ -1,0 +1,223 @@
+"""A store in memory that keeps every promise of `ports.Store` about `record`, and can be crashed.
+
+For models that need thousands of commits. Whatever is asked of rows is asked in plain Python, so that
+it is a second opinion on the statements of the real store as well.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from gateway.core.entry import Draft, encode_entry
+from gateway.core.errors import Stale
+from gateway.core.ids import AuthorityId, CaseId, MessageId
+from gateway.core.merkle import Frontier, inclusion, leaf_hash
+from gateway.core.note import Checkpoint, sign_checkpoint
+from gateway.core.proof import Receipt, encode_proof
+from gateway.ports import (
+    THIS_ENTRY,
+    Change,
+    Clock,
+    Direction,
+    Entropy,
+    EntryFilter,
+    EnvelopeRow,
+    Logged,
+    MessageFilter,
+    MessageRow,
+    NoticeRow,
+    Outgoing,
+    ReceiptRow,
+    Recorded,
+    Row,
+    UploadRow,
+)
+from gateway.store.outbox import OutboxSignal
+from gateway.store.tables import KINDS
+from tests.support.authorities import Party
+
+Place = tuple[type[Row], tuple[Any, ...]]
+REFUSALS = frozenset({"relay.refused", "relay.conflict"})
+
+
+class Crashed(BaseException):
+    """The process ended here; nothing catches it."""
+
+
+@dataclass
+class MemoryStore:
+    """The rows and the log of *party*.
+
+    `crash` is asked before and after each commit (`<change>.before_commit`, `.after_commit`), and may
+    raise Crashed.
+    """
+
+    party: Party
+    clock: Clock
+    entropy: Entropy
+    crash: Callable[[str], None] = lambda _: None
+    rows: dict[Place, Row] = field(default_factory=dict)
+    log: list[Logged] = field(default_factory=list)
+    drafts: list[Draft] = field(default_factory=list)
+    frontier: Frontier = field(default_factory=Frontier)
+    nodes: dict[tuple[int, int], bytes] = field(default_factory=dict)
+    signed: Checkpoint | None = None
+    outbox: OutboxSignal = field(default_factory=OutboxSignal)
+
+    async def record(self, change: Change) -> Recorded:
+        moved = self._moved(change)  # Stale before anything is written
+        self.crash(f"{change.name}.before_commit")
+        self.rows = {**self.rows, **{place: row for place, row in moved.items() if row is not None}}
+        for place in (place for place, row in moved.items() if row is None):
+            del self.rows[place]
+        entries = tuple(self._append(draft) for draft in change.entries)
+        receipt = self._receipt(entries[0].index) if change.answers else None
+        self.outbox.notify()
+        self.crash(f"{change.name}.after_commit")
+        return Recorded(entries=entries, receipt=receipt)
+
+    def _moved(self, change: Change) -> dict[Place, Row | None]:
+        moved: dict[Place, Row | None] = {}
+        for row in change.puts:
+            if getattr(row, "entry", None) == THIS_ENTRY:
+                assert change.entries, "a row names the entry of a change that has none"
+                row = replace(row, entry=len(self.log))  # noqa: PLW2901 # type: ignore[call-arg]
+            moved[self._free(row, moved)] = replace(row, version=row.version + 1)
+        for row in change.deletes:
+            moved[self._free(row, moved)] = None
+        return moved
+
+    def _free(self, row: Row, moved: dict[Place, Row | None]) -> Place:
+        place = (type(row), KINDS[type(row)].key_of(row))
+        assert place not in moved, "a change moves a row once"
+        held = self.rows.get(place)
+        if row.version != (0 if held is None else held.version):
+            raise Stale("a row has moved")
+        return place
+
+    def _append(self, draft: Draft) -> Logged:
+        time_ms = max(self.clock.now_ms(), self.log[-1].time_ms if self.log else 0)
+        leaf = encode_entry(draft, authority=self.party.id, entry_id=self.entropy.uuid4(), time_ms=time_ms)
+        self.log.append(Logged(index=len(self.log), leaf=leaf, time_ms=time_ms))
+        self.drafts.append(draft)
+        self.frontier, made = self.frontier.append([leaf_hash(leaf)])
+        self.nodes |= {(level, index): digest for level, index, digest in made}
+        return self.log[-1]
+
+    def _checkpoint(self) -> Checkpoint:
+        if self.signed is None or self.signed.size != self.frontier.size:
+            self.signed = sign_checkpoint(
+                self.party.origin,
+                self.frontier.size,
+                self.frontier.root(),
+                self.log[-1].time_ms,
+                self.party.keyring.log,
+            )
+        return self.signed
+
+    def _receipt(self, index: int) -> Receipt:
+        checkpoint = self._checkpoint()
+        hashes = inclusion(index, checkpoint.size, lambda level, at: self.nodes[level, at])
+        return Receipt(self.log[index].leaf, encode_proof(index, hashes, checkpoint.text))
+
+    # -- rows
+
+    def of(self, kind: type[Any], **members: object) -> list[Any]:
+        """Return the rows of *kind* with these members, in the order of their entries."""
+        found = [
+            row
+            for (kept, _), row in self.rows.items()
+            if kept is kind and all(getattr(row, name) == value for name, value in members.items())
+        ]
+        return sorted(found, key=lambda row: getattr(row, "entry", 0))
+
+    async def get(self, kind: type[Any], *key: str | int) -> Any:
+        return self.rows.get((kind, key))
+
+    async def get_many(self, kind: type[Any], keys: Sequence[tuple[Any, ...]]) -> dict[tuple[Any, ...], Any]:
+        return {key: self.rows[kind, key] for key in keys if (kind, key) in self.rows}
+
+    async def all(self, kind: type[Any]) -> list[Any]:
+        return self.of(kind)
+
+    async def messages(
+        self, where: MessageFilter, *, cursor: int | None = None, limit: int = 50
+    ) -> list[MessageRow]:
+        wanted = {name: getattr(where, name) for name in ("direction", "peer", "kind", "case", "state")}
+        found = self.of(MessageRow, **{name: value for name, value in wanted.items() if value is not None})
+        return [row for row in reversed(found) if cursor is None or row.entry < cursor][:limit]
+
+    async def messages_with_id(self, message: MessageId) -> list[MessageRow]:
+        return self.of(MessageRow, id=message)
+
+    def _heads(self, peer: AuthorityId, now_ms: int) -> list[MessageRow]:
+        heads: dict[CaseId, MessageRow] = {}
+        for row in self.of(MessageRow, direction=Direction.OUT, peer=peer, state="queued"):
+            heads.setdefault(row.case, row)
+        return [row for row in heads.values() if row.next_ms <= now_ms]
+
+    async def due(self, peer: AuthorityId, now_ms: int, *, limit: int) -> list[Outgoing]:
+        return [
+            Outgoing(message=row, envelope=self.rows[EnvelopeRow, (row.id, row.envelope_sha256)])  # type: ignore[arg-type]
+            for row in self._heads(peer, now_ms)[:limit]
+        ]
+
+    async def overdue(self, peer: AuthorityId, now_ms: int, *, limit: int) -> list[MessageRow]:
+        return [row for row in self._heads(peer, now_ms) if row.expires_ms <= now_ms][:limit]
+
+    async def unresolved(self, peer: AuthorityId, now_ms: int, *, limit: int) -> list[MessageRow]:
+        rows = self.of(MessageRow, direction=Direction.OUT, peer=peer, state="undetermined")
+        return [row for row in rows if row.next_ms <= now_ms][:limit]
+
+    async def queued_behind(self, peer: AuthorityId, case: CaseId, entry: int) -> list[MessageRow]:
+        rows = self.of(MessageRow, direction=Direction.OUT, peer=peer, case=case)
+        return [row for row in rows if row.entry > entry and row.state in {"queued", "held"}]
+
+    async def notices_due(self, peer: AuthorityId, now_ms: int, *, limit: int) -> list[NoticeRow]:
+        rows = self.of(NoticeRow, peer=peer, state="queued")
+        return [row for row in rows if row.next_ms <= now_ms][:limit]
+
+    async def next_due_ms(self, peer: AuthorityId) -> int | None:
+        found: Iterable[MessageRow | NoticeRow] = (
+            *self.of(MessageRow, direction=Direction.OUT, peer=peer, state="queued"),
+            *self.of(MessageRow, direction=Direction.OUT, peer=peer, state="undetermined"),
+            *self.of(NoticeRow, peer=peer, state="queued"),
+        )
+        return min((row.next_ms for row in found), default=None)
+
+    async def envelopes(self, message: MessageId) -> list[EnvelopeRow]:
+        return self.of(EnvelopeRow, message_id=message)
+
+    async def receipts(self, peer: AuthorityId, message: MessageId) -> list[ReceiptRow]:
+        return self.of(ReceiptRow, peer=peer, id=message)
+
+    async def uploads_of(self, messages: Sequence[MessageId]) -> list[UploadRow]:
+        return [row for row in self.of(UploadRow) if row.claimed_by in messages]
+
+    async def refusals_since(self, peer: AuthorityId, time_ms: int) -> int:
+        pairs = zip(self.drafts, self.log, strict=True)
+        return sum(d.event in REFUSALS and d.peer == peer and e.time_ms >= time_ms for d, e in pairs)
+
+    # -- the log
+
+    async def receipt(self, index: int) -> Receipt:
+        return self._receipt(index)
+
+    async def entries(
+        self, where: EntryFilter, *, cursor: int | None = None, limit: int = 50
+    ) -> list[Logged]:
+        wanted = {name: getattr(where, name) for name in ("peer", "message_id", "event")}
+        return [
+            entry
+            for draft, entry in zip(self.drafts, self.log, strict=True)
+            if (cursor is None or entry.index > cursor)
+            and all(value is None or getattr(draft, name) == value for name, value in wanted.items())
+        ][:limit]
+
+    # -- processes
+
+    async def own_route(self, _peer: AuthorityId) -> bool:
+        return True
+
+    async def outbox_changed(self, timeout_s: float, seen: int | None = None) -> int:
+        return await self.outbox.wait(timeout_s, seen)
