@@ -300,7 +300,7 @@ class RowReads:
         """Return how many signed refusals went to *peer* since *time_ms*."""
         return int((await self._database.fetch(REFUSALS_SINCE, peer=peer, now=time_ms))[0][0])
 
-    async def _rows(self, kind: type[AnyRow], statement: Statement, **values: object) -> list[AnyRow]:
+    async def _rows(self, kind: type[AnyRow], statement: Statement, /, **values: object) -> list[AnyRow]:
         how: Kind[AnyRow] = KINDS[kind]
         return [how.build(columns) for columns in await self._database.fetch(statement, **values)]
 

@@ -79,6 +79,8 @@ async def _send(request: web.Request, opened: _Opened, asked: range | None) -> w
         await response.write(first)
         async for piece in pieces:
             await response.write(piece)
+    except ConnectionError:
+        return response  # the reader has gone
     except (CannotOpen, OSError) as fault:
         _log.error("attachment_broken", error=type(fault).__qualname__)
         if request.transport is not None:

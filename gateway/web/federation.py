@@ -20,11 +20,12 @@ from gateway.peering.directory import PinnedPeer
 from gateway.peering.reachability import reopen
 from gateway.peering.settlement import Settlement
 from gateway.ports import AlarmRow, AnswerRow, Change, Direction, EntryFilter, MessageRow
+from gateway.web.answers import Answer
 from gateway.web.blobs import blob_routes
 from gateway.web.context import CONTEXT, Context
 from gateway.web.limits import PeerLimits, check_media_type, read_body
 from gateway.web.problems import problem_of, problem_response
-from gateway.web.reception import Answer, Reception
+from gateway.web.reception import Reception
 
 PEER = web.RequestKey("peer", PinnedPeer)
 

@@ -6,7 +6,6 @@ messages of one case are taken in their order.
 """
 
 import asyncio
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -19,7 +18,6 @@ from gateway.core.errors import GatewayFault, PeerFault, Stale, Unavailable
 from gateway.core.findings import findings, to_json
 from gateway.core.ids import AuthorityId, CaseId, Digest, MessageId
 from gateway.core.intake import Answered, Judged, Opened, Refused
-from gateway.core.proof import Receipt
 from gateway.peering.directory import PinnedPeer
 from gateway.peering.settlement import move_case, open_case
 from gateway.ports import (
@@ -27,27 +25,14 @@ from gateway.ports import (
     AnswerRow,
     BlobRow,
     CaseRow,
-    Change,
-    ConflictRow,
     ContentRow,
     Direction,
     MessageRow,
     Row,
 )
+from gateway.web.answers import TRIES, Answer, Answers
 from gateway.web.context import Context
 from gateway.web.openings import Openings
-
-_TRIES = 16
-_HOUR_MS = 3_600_000
-_STATUS = {"relay.accepted": 201, "relay.refused": 422, "relay.unknown": 422, "relay.conflict": 409}
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A signed answer: its status and receipt."""
-
-    status: int
-    receipt: Receipt
 
 
 @dataclass(slots=True)
@@ -71,7 +56,7 @@ class Reception:
         self._context = context
         self._store = context.store
         self._openings = openings or Openings()
-        self._refusing: Counter[AuthorityId] = Counter()
+        self._answers = Answers(context.store, context.clock, context.probe)
 
     async def receive(self, peer: PinnedPeer, raws: Sequence[bytes]) -> list[Answer | Exception]:
         """Return the answer to each of *raws*, which *peer* posted, in their order.
@@ -91,33 +76,7 @@ class Reception:
 
     async def close(self, peer: PinnedPeer, message: MessageId, envelope: Digest) -> Answer:
         """Return the answer that exists, or refuse the id for ever (protocol §8, `close`)."""
-        authority = peer.row.authority
-        for _ in range(_TRIES):
-            known = await self._store.get(AnswerRow, authority, message)
-            if known is not None:
-                return await self._stored(known)
-            draft = Draft(
-                event="relay.unknown",
-                outcome="ok",
-                peer=authority,
-                message_id=message,
-                envelope_sha256=envelope,
-            )
-            answer = AnswerRow(
-                peer=authority,
-                id=message,
-                version=0,
-                envelope_sha256=envelope,
-                message_sha256=None,
-                event=draft.event,
-                reason=None,
-                entry=THIS_ENTRY,
-            )
-            try:
-                return await self._record("close", draft, (answer,))
-            except Stale:
-                continue
-        raise Unavailable("others are changing the same message")
+        return await self._answers.close(peer.row.authority, message, envelope)
 
     async def _known(self, peer: PinnedPeer, envelopes: Sequence[Envelope]) -> list[_Item]:
         keys = [(peer.row.authority, envelope.header.id) for envelope in envelopes]
@@ -127,7 +86,7 @@ class Reception:
     async def _answer_all(self, peer: PinnedPeer, items: Sequence[_Item]) -> list[Answer | Exception]:
         """Open what is new, then take the cases side by side and each case in order."""
         new = any(not self._is_stored(item) for item in items)
-        refusals = await self._refusals(peer.row.authority) if new else 0
+        refusals = await self._answers.refusals(peer.row.authority) if new else 0
         outcomes: dict[int, Answer | Exception] = {}
         groups: dict[CaseId | int, list[int]] = {}
         refused: dict[int, Refused] = {}
@@ -158,12 +117,6 @@ class Reception:
         await asyncio.gather(*(take(numbers) for numbers in groups.values()))
         return [outcomes[number] for number in range(len(items))]
 
-    async def _refusals(self, peer: AuthorityId) -> int:
-        """Return how many refusals *peer* got within the hour, those on their way included."""
-        under_way = self._refusing[peer]
-        recorded = await self._store.refusals_since(peer, self._context.clock.now_ms() - _HOUR_MS)
-        return recorded + max(under_way, self._refusing[peer])
-
     @staticmethod
     def _is_stored(item: _Item) -> bool:
         return item.answer is not None and intake.is_answered(item.envelope, _answered(item.answer))
@@ -188,7 +141,7 @@ class Reception:
         self, peer: PinnedPeer, item: _Item, refused: Refused | None, *, reread: bool
     ) -> Answer:
         """Decide on one envelope, again whenever a row has moved meanwhile."""
-        for _ in range(_TRIES):
+        for _ in range(TRIES):
             if reread:
                 await self._reread(peer, item)
             try:
@@ -206,26 +159,26 @@ class Reception:
     async def _decide_once(self, peer: PinnedPeer, item: _Item, refused: Refused | None) -> Answer:
         row, judged = item.answer, refused or item.opened
         if row is not None and (judged is None or self._is_stored(item)):
-            return await self._stored(row)
+            return await self._answers.again(row)
         if judged is None:  # it was stored when read first, and cannot have gone
             raise Unavailable("the stored answer is gone")
         verdict = intake.compare(judged, None if row is None else _answered(row))
         if isinstance(verdict, Refused):
-            return await self._conflict(peer, item, verdict)
+            return await self._answers.conflict(_refusal("relay.conflict", peer, item, verdict))
         if row is not None:
-            return await self._stored(row)
+            return await self._answers.again(row)
         if isinstance(judged, Refused):
-            return await self._refuse(peer, item, judged)
+            return await self._answers.refuse(_refusal("relay.refused", peer, item, judged))
         return await self._judge(peer, item, judged)
 
     async def _judge(self, peer: PinnedPeer, item: _Item, opened: Opened) -> Answer:
         history = History() if item.case is None else open_case(self._context.keyring().storage, item.case)
         judged = intake.judge(opened, history, self._context.clock.now_ms())
         if isinstance(judged, Refused):
-            return await self._refuse(peer, item, judged)
+            return await self._answers.refuse(_refusal("relay.refused", peer, item, judged))
         blobs = await self._blobs(peer, judged)
         if isinstance(blobs, Refused):
-            return await self._refuse(peer, item, blobs)
+            return await self._answers.refuse(_refusal("relay.refused", peer, item, blobs))
         return await self._accept(peer, item, judged, history, blobs)
 
     async def _blobs(self, peer: PinnedPeer, judged: Judged) -> list[BlobRow] | Refused:
@@ -270,7 +223,6 @@ class Reception:
         moved = cases.add(history, judged.step)
         before = item.case or _new_case(authority, message.case, now_ms)
         rows: tuple[Row, ...] = (
-            _answer(authority, item, draft),
             MessageRow(
                 direction=Direction.IN,
                 peer=authority,
@@ -300,75 +252,22 @@ class Reception:
             move_case(storage, before, moved, now_ms),
             *(replace(blob, claimed_by=message.id) for blob in blobs if blob.claimed_by is None),
         )
-        return await self._record("receive", draft, rows)
-
-    async def _refuse(self, peer: PinnedPeer, item: _Item, refused: Refused) -> Answer:
-        draft = Draft(
-            event="relay.refused",
-            outcome="refused",
-            reason=refused.reason,
-            peer=peer.row.authority,
-            message_id=item.id,
-            envelope_sha256=item.envelope.sha256,
-            message_sha256=refused.message_sha256,
-        )
-        return await self._record_refusal(draft, _answer(peer.row.authority, item, draft), peer)
-
-    async def _conflict(self, peer: PinnedPeer, item: _Item, refused: Refused) -> Answer:
-        """Answer another message under a known id: once for each envelope, then the stored answer."""
-        authority, digest = peer.row.authority, item.envelope.sha256
-        known = await self._store.get(ConflictRow, authority, item.id, digest)
-        if known is not None:
-            return Answer(_STATUS["relay.conflict"], await self._store.receipt(known.entry))
-        draft = Draft(
-            event="relay.conflict",
-            outcome="refused",
-            reason=refused.reason,
-            peer=authority,
-            message_id=item.id,
-            envelope_sha256=digest,
-            message_sha256=refused.message_sha256,
-        )
-        row = ConflictRow(peer=authority, id=item.id, envelope_sha256=digest, version=0, entry=THIS_ENTRY)
-        return await self._record_refusal(draft, row, peer)
-
-    async def _record_refusal(self, draft: Draft, row: AnswerRow | ConflictRow, peer: PinnedPeer) -> Answer:
-        """Sign a refusal, unless the peer's hour is used up by others that were opened with this one."""
-        authority = peer.row.authority
-        intake.check_refusals(await self._refusals(authority))
-        self._refusing[authority] += 1
-        try:
-            return await self._record("refuse", draft, (row,))
-        finally:
-            self._refusing[authority] -= 1
-
-    async def _record(self, name: str, draft: Draft, rows: tuple[Row, ...]) -> Answer:
-        recorded = await self._store.record(Change(name=name, entries=(draft,), puts=rows, answers=True))
-        if recorded.receipt is None:
-            raise Unavailable("the log gave no receipt")
-        self._context.probe.reached("door.before_answer")
-        return Answer(_STATUS[draft.event], recorded.receipt)
-
-    async def _stored(self, answer: AnswerRow) -> Answer:
-        """Return the answer that was given before; the proof may lead to a later checkpoint."""
-        receipt = await self._store.receipt(answer.entry)
-        return Answer(200 if answer.event == "relay.accepted" else _STATUS[answer.event], receipt)
+        return await self._answers.accept(draft, rows)
 
 
 def _answered(row: AnswerRow) -> Answered:
     return Answered(row.event, row.envelope_sha256, row.message_sha256)
 
 
-def _answer(peer: AuthorityId, item: _Item, draft: Draft) -> AnswerRow:
-    return AnswerRow(
-        peer=peer,
-        id=item.id,
-        version=0,
+def _refusal(event: str, peer: PinnedPeer, item: _Item, refused: Refused) -> Draft:
+    return Draft(
+        event=event,
+        outcome="refused",
+        reason=refused.reason,
+        peer=peer.row.authority,
+        message_id=item.id,
         envelope_sha256=item.envelope.sha256,
-        message_sha256=draft.message_sha256,
-        event=draft.event,
-        reason=draft.reason,
-        entry=THIS_ENTRY,
+        message_sha256=refused.message_sha256,
     )
 
 

@@ -5,7 +5,6 @@ For a new case without attachments nothing is read at all: ids are fresh, and th
 Idempotency-Key was used before shows when the transaction collides with its row.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
@@ -17,7 +16,7 @@ from gateway.core.errors import Flaw, Malformed, Misuse, Stale, Unavailable
 from gateway.core.findings import Finding, findings, to_json
 from gateway.core.ids import AuthorityId, CaseId, Digest, MessageId
 from gateway.core.message import SignedMessage
-from gateway.core.strict import as_text, parse_object, sha256
+from gateway.core.strict import as_text, parse_object
 from gateway.peering.directory import PinnedPeer
 from gateway.peering.settlement import move_case, newest_links, open_case
 from gateway.ports import (
@@ -25,7 +24,6 @@ from gateway.ports import (
     CaseRow,
     Change,
     Direction,
-    IdempotencyRow,
     MessageFilter,
     MessageRow,
     Row,
@@ -34,12 +32,12 @@ from gateway.ports import (
 from gateway.web.context import Context
 from gateway.web.documents import encode
 from gateway.web.drafts import Frame, MessageDraft, parse_draft
+from gateway.web.idempotency import Keyed
 from gateway.web.outgoing import Parcel, check_allowed, pack, recipient, sign
 from keys.rest import Box
 
 _TRIES = 16
 _DAY_MS = 24 * 3600 * 1000
-_KEY = re.compile(r"[!-~]{1,255}", re.ASCII)
 _BLOCKING = (delivery.State.UNDETERMINED, delivery.State.HELD)
 
 
@@ -102,14 +100,15 @@ class Submission:
             Malformed: not a draft.
             Unavailable: it cannot be recorded now; nothing was.
         """
-        place = None if key is None else self._place(key)
+        keyed = None if key is None else Keyed.of(self._actor, key, raw)
         for _ in range(_TRIES):
             try:
-                return await self._submit_once(raw, place)
+                return await self._submit_once(raw, keyed)
             except (Misuse, Malformed, Stale) as fault:
-                known = None if place is None else await self._store.get(IdempotencyRow, place)
+                known = None if keyed is None else await keyed.answered(self._store)
                 if known is not None:
-                    return _again(known, raw)
+                    message = as_text(parse_object(known.body)["id"])
+                    return Submitted(known.status, known.body, _location(message))
                 if not isinstance(fault, Stale):
                     raise
         raise Unavailable("others are changing the same case")
@@ -119,7 +118,7 @@ class Submission:
         judged = await self._judge(parse_draft(raw))
         return {"dry_run": True, "state": judged.state, "findings": _listed(judged.findings)}
 
-    async def _submit_once(self, raw: bytes, place: str | None) -> Submitted:
+    async def _submit_once(self, raw: bytes, keyed: Keyed | None) -> Submitted:
         judged = await self._judge(parse_draft(raw))
         message = judged.signed.message
         answer = {
@@ -132,8 +131,8 @@ class Submission:
         blob_keys: dict[Digest, bytes] = {one.row.blob_sha256: one.key for one in judged.attached}
         parcel = pack(self._context, judged.signed, blob_keys, judged.peer, judged.now_ms, held=judged.held)
         rows = self._rows(judged, parcel)
-        if place is not None:
-            rows.append(_idempotency(place, raw, submitted, judged.now_ms))
+        if keyed is not None:
+            rows.append(keyed.row(submitted.status, submitted.body, judged.now_ms))
         await self._store.record(
             Change(
                 name="submit",
@@ -223,17 +222,12 @@ class Submission:
         if all(step.counts for step in history.steps):
             return False
         for state in _BLOCKING:
-            where = MessageFilter(direction=Direction.OUT, peer=case.peer, case=case.id, state=state)
+            where = MessageFilter(direction=Direction.OUT, peer=case.peer, case=case.id, state=state.value)
             if await self._store.messages(where, limit=1):
                 return True
         return False
 
     # -- recording
-
-    def _place(self, key: str) -> str:
-        if not _KEY.fullmatch(key):
-            raise Malformed("an Idempotency-Key has 1 to 255 printable ASCII characters without spaces")
-        return f"{self._actor}:{key}"
 
     def _entries(self, judged: _Judged, parcel: Parcel) -> tuple[Draft, ...]:
         accepted = Draft(
@@ -316,24 +310,6 @@ def _new_case(peer: AuthorityId, case: CaseId, now_ms: int) -> CaseRow:
         wrapped_key=b"",
         history=b"",
     )
-
-
-def _idempotency(place: str, raw: bytes, submitted: Submitted, now_ms: int) -> IdempotencyRow:
-    return IdempotencyRow(
-        key=place,
-        version=0,
-        request_sha256=sha256(raw),
-        status=submitted.status,
-        body=submitted.body,
-        stored_ms=now_ms,
-    )
-
-
-def _again(known: IdempotencyRow, raw: bytes) -> Submitted:
-    """Return the stored answer. Raises Misuse: 422 `idempotency_key`: it was for another body."""
-    if known.request_sha256 != sha256(raw):
-        raise Misuse(422, "idempotency_key", "this Idempotency-Key was used with another body")
-    return Submitted(known.status, known.body, _location(as_text(parse_object(known.body)["id"])))
 
 
 def _location(message: str) -> str:

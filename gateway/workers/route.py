@@ -50,6 +50,7 @@ class Route:
         self._under_way: dict[MessageId | int, asyncio.Task[None]] = {}
         self._troubled = False
         self._look_ms = 0
+        self._clear: PeerRow | None = None
         self._client: PeerClient | None = None
         self._dialled: tuple[Digest, Digest] | None = None
 
@@ -93,7 +94,7 @@ class Route:
 
     async def _round(self) -> float:
         peer = self._parts.directory.peers.get(self._authority)
-        row = await self._store.get(PeerRow, self._authority)
+        row = await self._way_of(peer)
         if peer is None or row is None or not await self._store.own_route(self._authority):
             return _POLL_S
         now_ms = self._parts.clock.now_ms()
@@ -102,8 +103,14 @@ class Route:
             return _POLL_S
         try:
             done = await self._post_due(peer, row.attempt, now_ms)
-            if not done or now_ms >= self._look_ms:
-                self._look_ms = now_ms + _LOOK_MS
+            if not done and self._under_way and now_ms < self._look_ms:
+                # The end of each wakes; blobs can take hours.
+                return _REST_S if self._carrying is None else _POLL_S
+            if done and now_ms < self._look_ms:
+                return 0
+            self._look_ms = now_ms + _LOOK_MS
+            next_ms = await self._store.next_due_ms(self._authority)
+            if next_ms is not None and next_ms <= now_ms:
                 done |= await self._ask_for_outcomes(peer, now_ms)
                 done |= await self._bring_notices(peer, now_ms)
         except Obstructed as fault:
@@ -111,15 +118,15 @@ class Route:
             return _POLL_S
         if done and row.attempt:
             await reopen(self._store, self._authority)
-        return 0 if done else await self._rest_s(now_ms)
+        return 0 if done else _rest_s(next_ms, now_ms)
 
-    async def _rest_s(self, now_ms: int) -> float:
-        if self._under_way:  # the end of each wakes; blobs can take hours
-            return _REST_S if self._carrying is None else _POLL_S
-        next_ms = await self._store.next_due_ms(self._authority)
-        if next_ms is None:
-            return _REST_S
-        return min(max((next_ms - now_ms) / 1000, _POLL_S), _REST_S)
+    async def _way_of(self, peer: PinnedPeer | None) -> PeerRow | None:
+        """Return the row of the peer: read once while there is no backoff, which only this route begins."""
+        if self._clear is None or peer is None or not peer.active:
+            row = await self._store.get(PeerRow, self._authority)
+            self._clear = row if row is not None and not row.attempt and row.state == "active" else None
+            return row
+        return self._clear
 
     # -- envelopes
 
@@ -292,6 +299,7 @@ class Route:
     # -- the way and the connection
 
     async def _back_off(self, fault: Obstructed) -> None:
+        self._clear = None
         """Leave the peer alone for a while."""
         now_ms, jitter = self._parts.clock.now_ms(), self._parts.entropy.jitter()
         after_s = fault.retry_after_s
@@ -317,6 +325,13 @@ class Route:
         client, self._client = self._client, None
         if client is not None:
             await client.close()
+
+
+def _rest_s(next_ms: int | None, now_ms: int) -> float:
+    """Return how long to rest when the next message is due at *next_ms*."""
+    if next_ms is None:
+        return _REST_S
+    return min(max((next_ms - now_ms) / 1000, _POLL_S), _REST_S)
 
 
 def _is_about_all(replies: Sequence[Reply]) -> bool:

@@ -10,7 +10,8 @@ import pytest
 from gateway.core.entry import parse_entry
 from gateway.core.envelope import MAX_BYTES, MEDIA_TYPE
 from gateway.peering.client import BATCH_TYPE, PeerClient
-from gateway.web.reception import Answer, Reception
+from gateway.web.answers import Answer
+from gateway.web.reception import Reception
 from tests.support.authorities import (
     CONTENT,
     Party,

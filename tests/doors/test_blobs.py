@@ -1,6 +1,7 @@
 """Attachments at the federation door (protocol §7)."""
 
 import asyncio
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ from gateway.config import Limits
 from gateway.core.envelope import MEDIA_TYPE
 from gateway.core.strict import sha256
 from gateway.peering.client import PeerClient
+from gateway.store.blobs import BlobWriter
 from gateway.web import blobs
+from gateway.web.answers import Answer
 from gateway.web.openings import Openings
-from gateway.web.reception import Answer, Reception
+from gateway.web.reception import Reception
 from tests.support.authorities import (
     Party,
     make_authority,
@@ -152,3 +155,19 @@ async def test_a_long_opening_goes_on_while_the_peer_is_told_to_ask_again(
     assert isinstance(second, Answer)
     assert second.status == 201
     assert len(openings._tasks) == 1
+
+
+async def test_a_disk_that_fills_up_while_writing(
+    door: Door, call: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "no room")
+
+    before = door.counts()
+    monkeypatch.setattr(BlobWriter, "write", full)
+    said = await put_blob(call, b"u" * 64)
+    assert (said.status, said.code) == (507, "storage_full")
+    assert door.counts() == before
+    assert not _files(door)
+    monkeypatch.undo()
+    assert (await put_blob(call, b"u" * 64)).status == 204

@@ -291,6 +291,18 @@ async def test_released_messages_go_in_the_order_of_their_release(hook):
     assert content["previous"] == (await hook.row(two["id"])).message_sha256
 
 
+async def test_two_who_release_at_once_release_once(hook):
+    first = await lost(hook)
+    held = (await hook("POST", "/messages", enquiry(first["case"]))).json
+    await accepted(hook, await hook.row(first["id"]))
+    path = f"/messages/{held['id']}"
+    answers = await asyncio.gather(*(hook("POST", f"{path}/release") for _ in range(4)))
+    assert sorted(answer.status for answer in answers) == [202, 409, 409, 409]
+    events = [one["event"] for one in await hook.logged(held["id"])]
+    assert events == ["submission.accepted", "delivery.held", "delivery.released"]
+    assert len(await hook.store.envelopes(held["id"])) == 1
+
+
 async def test_a_held_message_is_given_up(hook):
     first = await lost(hook)
     held = (await hook("POST", "/messages", enquiry(first["case"]))).json

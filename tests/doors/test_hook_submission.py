@@ -60,6 +60,18 @@ async def test_a_draft_becomes_a_message(hook):
     assert custody.open_content(hook.party.keyring.storage, "out", PEER, said["id"], box) == content
 
 
+async def test_a_new_case_asks_the_database_nothing(hook, monkeypatch):
+    await hook("GET", "/peers")  # the token is known now
+
+    async def asked(*_args, **_kwargs):
+        raise AssertionError("the way of a new case reads nothing")
+
+    for name in ("get", "get_many", "all", "messages", "messages_with_id"):
+        monkeypatch.setattr(hook.store, name, asked)
+    answer = await hook("POST", "/messages", draft(), headers={"Idempotency-Key": "k"})
+    assert answer.status == 201
+
+
 async def test_its_entry_names_the_bearer_and_no_content(hook):
     said = await hook.sent()
     (entry,) = await hook.logged(said["id"])

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import sqlite3
 
+import aiohttp
 import pytest
 
 from gateway.config import Limits
@@ -107,7 +108,7 @@ async def test_what_was_altered_on_disk_never_arrives_whole(hook):
     altered = bytearray(blob.sealed)
     altered[-1] ^= 1
     path.write_bytes(altered)
-    with pytest.raises(Exception, match="(?i)payload|closed|reset"):
+    with pytest.raises(aiohttp.ClientError):
         await hook("GET", f"/messages/{came.id}/attachments/0")
     altered[0] ^= 1
     path.write_bytes(altered)
@@ -159,7 +160,7 @@ async def test_a_connection_that_breaks_leaves_what_was_sealed(hook):
         raise ConnectionResetError
 
     headers = {"Authorization": f"Bearer {hook.token}", "Upload-Offset": "0", "Content-Type": OCTETS}
-    with contextlib.suppress(Exception):
+    with contextlib.suppress(aiohttp.ClientError, ConnectionError):
         await hook.client.request("PATCH", f"/v1{path}", data=broken(), headers=TUS | headers)
     async with asyncio.timeout(5):
         while True:

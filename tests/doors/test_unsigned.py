@@ -1,5 +1,6 @@
 """Unsigned answers of the federation door, each with the proof that nothing at all was written."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
@@ -16,6 +17,7 @@ from gateway.peering.client import BATCH_TYPE
 from gateway.ports import (
     Change,
 )
+from gateway.web import limits
 from keys.sealing import SealingKey
 from keys.signing import SigningKey
 from tests.support.authorities import (
@@ -257,8 +259,8 @@ async def test_signed_refusals_are_limited_and_then_nothing_is_opened(
 
 
 async def test_requests_are_limited_in_rate(tmp_path: Path, peer: Party, third: Party) -> None:
-    limits = Limits(free_disk_bytes=0, peer_requests_per_s=1)
-    async with open_door(tmp_path / "qm", make_authority("qm.moj"), limits=limits) as door:
+    few = Limits(free_disk_bytes=0, peer_requests_per_s=1)
+    async with open_door(tmp_path / "qm", make_authority("qm.moj"), limits=few) as door:
         await door.pin(peer, third)
         async with calling(door, peer.keyring.tls[0]) as call, calling(door, third.keyring.tls[0]) as other:
             said = [await call("GET", "/v1/ping") for _ in range(4)]
@@ -271,3 +273,19 @@ async def test_requests_are_limited_in_rate(tmp_path: Path, peer: Party, third: 
 async def test_unknown_paths_and_methods_are_problems_too(call: Caller) -> None:
     assert (await call("GET", "/v1/nothing")).code == "not_found"
     assert (await call("DELETE", ENVELOPES)).code == "method_not_allowed"
+
+
+async def test_a_request_that_stalls_gives_its_place_back(
+    door: Door, call: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "_STALL_S", 0.0)
+    over, before = asyncio.Event(), door.counts()
+
+    async def slowly() -> AsyncIterator[bytes]:
+        yield b"{"
+        await over.wait()
+
+    answer = await call("POST", ENVELOPES, slowly(), MEDIA_TYPE)
+    over.set()
+    assert (answer.status, answer.code) == (503, "unavailable")
+    assert door.counts() == before

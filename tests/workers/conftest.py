@@ -49,10 +49,11 @@ class Bench:
         """Do rounds until nothing is to be done at this time."""
         route = route or self.route()
         while True:
+            route._wake.clear()
             rest_s = await route._guarded_round()
             under_way = list(route._under_way.values())
             await asyncio.gather(*under_way)
-            if rest_s and not under_way:
+            if rest_s and not under_way and not route._wake.is_set():
                 return
 
     def pass_by(self, ms: int) -> None:
