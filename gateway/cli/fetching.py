@@ -16,6 +16,7 @@ from pathlib import Path
 
 import click
 
+from gateway.cli.foundation import write_private
 from gateway.cli.hook import Refused, path_of
 from gateway.cli.messages import which
 from gateway.cli.program import UsageFault
@@ -57,10 +58,10 @@ def fetch(session: Session, /, *, message: str, peer: str | None, folder: Path) 
     if taken:
         raise UsageFault(f"--to: {folder} already has {', '.join(taken)}; name another folder")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "message.jws").write_bytes(jws)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_private(folder / "message.jws", jws)
         shown = json.dumps(content.payload, ensure_ascii=False, indent=2)
-        (folder / "content.json").write_text(f"{shown}\n", encoding="utf-8")
+        write_private(folder / "content.json", f"{shown}\n".encode())
         for position, (name, one) in enumerate(zip(names, content.attachments, strict=True)):
             source = hook.stream(path_of("messages", message, "attachments", str(position)), query=query)
             _save(source, folder / name, one, session.terminal)

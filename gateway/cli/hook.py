@@ -41,9 +41,9 @@ class Refused(GatewayFault):
     """
 
     def __init__(self, status: int, problem: Mapping[str, object]) -> None:
-        title = str(problem.get("title") or http.client.responses.get(status, "refused"))
-        detail = problem.get("detail")
-        text = f"{title}: {detail}" if detail and detail != title else title
+        told = problem.get("detail") or problem.get("title") or http.client.responses.get(status, "refused")
+        incident = problem.get("incident")
+        text = f"{told} (incident {incident} in the node's log)" if incident else str(told)
         super().__init__(text + _NEXT.get(status, ""))
         self.status = status
         self.code = str(problem.get("type", "")).rpartition("/")[2]
@@ -126,7 +126,7 @@ class Hook:
     ) -> list[dict[str, object]]:
         """Return the items of a list, page after page, at most *limit* of them."""
         found: list[dict[str, object]] = []
-        asked = {**(query or {}), "limit": _PAGE if limit is None else min(limit, _PAGE)}
+        asked = {**(query or {}), "limit": limit and min(limit, _PAGE)}
         while True:
             answer = self.ask("GET", path_of(*parts), query=asked)
             items = answer.document()["items"]

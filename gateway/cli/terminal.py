@@ -31,8 +31,8 @@ def plain(value: object) -> str:
 
 
 def moment(value: object) -> str:
-    """Return a time of the wire as people read it, in UTC to the second."""
-    return plain(value) if value is None else plain(value)[:19].replace("T", " ")
+    """Return a time of the wire as people read it: UTC, to the second."""
+    return plain(value) if value is None else f"{plain(value)[:19].replace('T', ' ')}Z"
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,7 +102,8 @@ def build_envelope(header: Header, plaintext: bytes, sealing_public: bytes) -> E
         }
     )
     sealed = seal(sealing_public, plaintext, _INFO + header_bytes)
-    raw = _compact({"header": b64url(header_bytes), "sealed": b64url(sealed)})
+    # base64url needs no escapes: these are the bytes that a JSON encoder would write.
+    raw = f'{{"header":"{b64url(header_bytes)}","sealed":"{b64url(sealed)}"}}'.encode("ascii")
     if len(raw) > MAX_BYTES:
         raise Malformed(f"an envelope larger than {MAX_BYTES} bytes")
     return Envelope(header, header_bytes, sealed, raw, sha256(raw))

@@ -140,7 +140,7 @@ _KINDS: tuple[Kind[Any], ...] = (
     _kind(AnswerRow, "answers", "peer", "id"),
     _kind(ConflictRow, "conflicts", "peer", "id", "envelope_sha256"),
     _kind(CaseRow, "cases", "peer", "id", ordered=("id", "peer"), small=False),
-    _kind(BlobRow, "blobs", "peer", "sha256"),
+    _kind(BlobRow, "blobs", "peer", "sha256", small=False),
     _kind(UploadRow, "uploads", "id"),
     _kind(ReceiptRow, "receipts", "entry_sha256", small=False),
     _kind(NoticeRow, "notices", "entry", small=False),
@@ -236,8 +236,7 @@ _where(
     "ix_messages_undetermined", equals(messages.c.state, "undetermined"), messages.c.peer, messages.c.next_ms
 )
 _where("ix_notices_queued", equals(notices.c.state, "queued"), notices.c.peer, notices.c.entry)
-_where("ix_blobs_unclaimed", blobs.c.claimed_by.is_(None), blobs.c.peer, blobs.c.received_ms)
-_where("ix_uploads_unclaimed", uploads.c.claimed_by.is_(None), uploads.c.stored_ms)
+_where("ix_blobs_unclaimed", blobs.c.claimed_by.is_(None), blobs.c.peer)
 sa.Index(None, uploads.c.claimed_by)
 _where("ix_entries_refused", refused(), entries.c.peer, entries.c.time_ms)
 sa.Index(None, receipts.c.id)

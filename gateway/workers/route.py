@@ -27,7 +27,7 @@ from gateway.workers.way import Obstructed, answer_of, check
 _POLL_S = 1.0
 _REST_S = 30.0
 _LOOK_MS = 1_000
-_MOST_UNDER_WAY = 4 * MAX_BATCH
+_MOST_UNDER_WAY = 2 * MAX_BATCH
 _ABOUT_ONE = frozenset({421, 424, 425})
 """Unsigned answers that only an envelope can get, never a batch."""
 

@@ -62,7 +62,17 @@ class Authority:
         card = str(self.folder / f"{other.id}.card")
         art18("card", "export", card, "--config", other.config)
         shown = json.loads(art18("card", "show", "--output", "json", "--config", other.config))
-        art18("peers", "add", card, "--id", other.id, "--fingerprint", shown["fingerprint"], "--config", self.config)
+        art18(
+            "peers",
+            "add",
+            card,
+            "--id",
+            other.id,
+            "--fingerprint",
+            shown["fingerprint"],
+            "--config",
+            self.config,
+        )
 
     def database(self) -> sqlite3.Connection:
         return sqlite3.connect(f"file:{self.folder / 'gateway.db'}?mode=ro", uri=True)
@@ -134,11 +144,15 @@ class Measured:
             "p99_ms_one_at_a_time": round(percentile(self.single_ms, 0.99), 2),
             "p50_ms_answer_at_32": round(percentile(self.answers_ms, 0.5), 2),
             "p99_ms_answer_at_32": round(percentile(self.answers_ms, 0.99), 2),
-            "cpu_ms_per_message": {name: round(statistics.median(all_), 3) for name, all_ in self.cpu_ms.items()},
+            "cpu_ms_per_message": {
+                name: round(statistics.median(all_), 3) for name, all_ in self.cpu_ms.items()
+            },
         }
 
 
-async def round_of_pair(measured: Measured, processes: list[Process], url: str, body: bytes, count: int) -> None:
+async def round_of_pair(
+    measured: Measured, processes: list[Process], url: str, body: bytes, count: int
+) -> None:
     before = [process.cpu_s() for process in processes]
     begun = now_ms()
     measured.answers_ms += await load(url, {}, body, count=count, at_once=AT_ONCE)
@@ -185,6 +199,9 @@ def main() -> None:
         sender, recipient = Authority(folder, "qo.justice", "QO"), Authority(folder, "qp.justice", "QP")
         pair.certificate(folder)
         ports = free_port(), free_port()
+        with recipient.start(), sender.start():  # the first start of each makes its tables
+            sender.knows(recipient)
+            recipient.knows(sender)
         argv = [sys.executable, "-m", "tests.bench.pair"]
         with (
             Process("pair-b", [*argv, "B", name, str(ports[1]), "0"], folder=folder) as pair_b,
@@ -192,12 +209,15 @@ def main() -> None:
             recipient.start() as node_b,
             sender.start() as node_a,
         ):
-            sender.knows(recipient)
-            recipient.knows(sender)
-            for process in (node_a, node_b):
-                process.reset_peak()
             results = asyncio.run(
-                run(options, sender, draft(recipient.id), f"http://127.0.0.1:{ports[0]}/submit", [pair_a, pair_b], [node_a, node_b])
+                run(
+                    options,
+                    sender,
+                    draft(recipient.id),
+                    f"http://127.0.0.1:{ports[0]}/submit",
+                    [pair_a, pair_b],
+                    [node_a, node_b],
+                )
             )
             results["peak_mib"] = {p.name: round(p.peak_mib(), 1) for p in (node_a, node_b, pair_a, pair_b)}
     report(results)
@@ -214,7 +234,9 @@ async def run(options, sender, body, pair_url, pair_processes, node_processes) -
         await round_of_pair(bare, pair_processes, pair_url, body, options.count)
         await round_of_nodes(nodes, node_processes, sender, body, options.count)
         ratios.append(nodes.rates[-1] / bare.rates[-1])
-        print(f"round {number + 1}: pair {bare.rates[-1]:.0f}/s, nodes {nodes.rates[-1]:.0f}/s", file=sys.stderr)
+        print(
+            f"round {number + 1}: pair {bare.rates[-1]:.0f}/s, nodes {nodes.rates[-1]:.0f}/s", file=sys.stderr
+        )
     ours, theirs = nodes.summary(), bare.summary()
     return {
         "nodes": ours,
@@ -233,7 +255,9 @@ def report(results: dict[str, object]) -> None:
     assert isinstance(peaks, dict)
     print(f"\n4 KB requests, {AT_ONCE} at once, until the last receipt is stored:")
     print(f"  {results['rate_ratio']} of the bare pair's rate (target: at least 0.6)")
-    print(f"  one at a time, p50 {results['latency_ratio_one_at_a_time']} times the pair's (target: at most 2)")
+    print(
+        f"  one at a time, p50 {results['latency_ratio_one_at_a_time']} times the pair's (target: at most 2)"
+    )
     for name, peak in peaks.items():
         print(f"  peak memory of {name} since it was ready: {peak} MiB")
 

@@ -52,7 +52,9 @@ class Commits:
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=FULL")
-        self._db.execute("CREATE TABLE rows(kind TEXT, id BLOB, body BLOB, PRIMARY KEY(kind, id)) WITHOUT ROWID")
+        self._db.execute(
+            "CREATE TABLE rows(kind TEXT, id BLOB, body BLOB, PRIMARY KEY(kind, id)) WITHOUT ROWID"
+        )
         self._pending: list[tuple[tuple[str, bytes, bytes], asyncio.Future[None]]] = []
         self._wake = asyncio.Event()
         self._thread = ThreadPoolExecutor(1)

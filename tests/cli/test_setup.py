@@ -1,6 +1,5 @@
 """Commands that need no node: set-up, the own card, and what a mistake becomes."""
 
-import functools
 import json
 import os
 import shutil
@@ -24,7 +23,6 @@ from gateway.cli.uploads import AttachedFile
 from gateway.config import load
 from gateway.core.card import LIFETIME_MS, OVERLAP_MS, fingerprint, successor
 from gateway.core.errors import Misconfigured
-from keys.passwords import LEAST
 from keys.vault import read_passphrase, read_root, read_vault
 
 OPTIONS = {
@@ -45,19 +43,6 @@ def call(*words: str, code: int = 0) -> str:
 
 def options(**changed: str) -> list[str]:
     return [word for name, value in {**OPTIONS, **changed}.items() for word in (f"--{name}", value)]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cheap_passphrases():
-    """Let key stores cost little: what is tested here is what is in them."""
-    with pytest.MonkeyPatch.context() as patch:
-        for module, name in (
-            (foundation, "write_vault"),
-            (foundation, "write_root"),
-            (card_commands, "write_vault"),
-        ):
-            patch.setattr(module, name, functools.partial(getattr(module, name), strength=LEAST))
-        yield
 
 
 @pytest.fixture(scope="module")

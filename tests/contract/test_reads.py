@@ -2,7 +2,6 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -81,7 +80,7 @@ async def test_all_rows_come_by_key(store: SqlStore):
 
 
 @pytest.fixture
-async def listed(store: SqlStore) -> AsyncIterator[list[MessageRow]]:
+async def listed(store: SqlStore) -> list[MessageRow]:
     """Messages of every sort, newest first as they are listed."""
     shared = new_case()
     rows = [
@@ -92,7 +91,7 @@ async def listed(store: SqlStore) -> AsyncIterator[list[MessageRow]]:
         message(peer=OTHER, case=shared),
     ]
     await put(store, *rows)
-    yield rows[::-1]
+    return rows[::-1]
 
 
 @pytest.mark.parametrize(
@@ -218,17 +217,18 @@ async def test_the_newest_envelope_is_the_one_to_post(store: SqlStore):
     assert await store.envelopes(new_id()) == []
 
 
-async def test_overdue_are_past_their_time_whatever_their_next_attempt(store: SqlStore):
+async def test_overdue_are_the_due_ones_that_have_expired(store: SqlStore):
     shared = new_case()
     rows = [
-        message(expires_ms=100, next_ms=900),
+        message(expires_ms=100, next_ms=100),
+        message(expires_ms=100, next_ms=101),
         message(expires_ms=101),
         message(case=shared, expires_ms=100),
         message(case=shared, expires_ms=100),
     ]
     await queue(store, *rows)
 
-    assert [row.entry for row in await store.overdue(PEER, 100, limit=9)] == [0, 2]
+    assert [row.entry for row in await store.overdue(PEER, 100, limit=9)] == [0, 3]
 
 
 async def test_unresolved_are_undetermined_and_their_time_has_come(store: SqlStore):
@@ -402,7 +402,7 @@ async def test_leaves_are_given_in_pages_and_in_order(store: SqlStore, monkeypat
         (reads.NOTICES_DUE, {"peer": PEER, "now": 1, "limit": 1}, "ix_notices_queued"),
         (reads.REFUSALS_SINCE, {"peer": PEER, "now": 1}, "ix_entries_refused"),
         (reads.UNCLAIMED_BYTES, {"peer": PEER}, "ix_blobs_unclaimed"),
-        (reads.UNCLAIMED_UPLOADS, {"now": 1, "limit": 1}, "ix_uploads_unclaimed"),
+        (reads.UNCLAIMED_UPLOADS, {"now": 1, "limit": 1}, "ix_uploads_claimed_by"),
         (reads.RECEIPTS, {"peer": PEER, "id": "x"}, "ix_receipts_id"),
         (reads.list_of_messages(frozenset(), paged=True), {"cursor": 1, "limit": 1}, "ix_messages_entry"),
     ],

@@ -156,7 +156,9 @@ def test_the_limit_of_the_payload():
     parse_common(raw(body={"purpose": "x" * (MAX_BYTES - short)}))
 
 
-@pytest.mark.parametrize("value", [float("nan"), object(), "\ud800", 1.5, 2**53], ids=repr)
+@pytest.mark.parametrize(
+    "value", [float("nan"), object(), "\ud800", 1.5, 2**53], ids=["nan", "object", "surrogate", "float", "2^53"]
+)
 def test_what_json_has_no_form_for_is_not_signed(value):
     with pytest.raises(Malformed):
         sign_message({**PAYLOAD, "own_ref": value}, KEY)

@@ -1,7 +1,7 @@
 """A sender with the real store, and two peers that it knows."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,6 +105,3 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
             probe=Probe(),
         )
         yield Bench(clock, sender, store, peers, parts, reached)
-
-
-Until = Callable[[Callable[[], bool]], None]

@@ -538,7 +538,8 @@ class TestNotices:
 
 class TestBlobs:
     async def attached(self, bench: Bench, *plain: bytes) -> MessageRow:
-        members = [await bench.sender.upload(make_blob(one)) for one in plain]
+        blobs = [make_blob(one, f"{number}.txt") for number, one in enumerate(plain)]
+        members = [await bench.sender.upload(blob) for blob in blobs]
         return await bench.sender.submit(PEER, attachments=members)
 
     async def test_the_envelope_follows_its_blobs(self, bench: Bench):

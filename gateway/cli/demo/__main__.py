@@ -1,5 +1,6 @@
 """`python -m gateway.cli.demo [--serve] [--case N]`: exit code 0 only if every check held."""
 
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -24,6 +25,7 @@ def demo(*, serve: bool, number: int) -> None:
         case = schemas.sample(number)
     except FileNotFoundError:
         raise click.BadParameter(f"there is no sample case {number}") from None
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that no node is left behind
     with tempfile.TemporaryDirectory(prefix="art18-demo-") as name:
         requesting, requested = (
             Authority(Path(name), case["parties"][side]) for side in ("requesting", "requested")

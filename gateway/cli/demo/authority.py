@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import os
 import select
 import signal
 import socket
@@ -85,6 +86,7 @@ class Authority:
                 stderr=log,
                 stdin=subprocess.DEVNULL,
                 bufsize=0,  # what is read stays in step with what select sees
+                env={**os.environ, "ART18_FEDERATION__HOST": "127.0.0.1"},
                 start_new_session=True,
             )
 
@@ -119,6 +121,7 @@ class Authority:
             code = node.wait(_STOP_S)
         except subprocess.TimeoutExpired:
             raise Broken(f"the node of {self.id} does not stop") from None
+        self.kill()
         if code:
             raise Broken(f"the node of {self.id} ended with {code}")
 
@@ -131,6 +134,8 @@ class Authority:
             self._node.wait()
         if self._node.stdout is not None:
             self._node.stdout.close()
+        self._node = None
+        self.doors.clear()
 
     def last_words(self) -> str:
         """Return the end of the node's log."""

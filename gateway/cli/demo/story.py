@@ -13,10 +13,12 @@ from typing import Any
 from rich.console import Console
 
 import schemas
+from gateway.app.own_card import read_card
 from gateway.cli.demo.authority import Authority, Broken
 from gateway.cli.terminal import plain
 from gateway.core.entry import parse_entry
-from gateway.core.proof import parse_proof
+from gateway.core.ids import parse_authority, parse_digest, parse_message_id
+from gateway.core.proof import Receipt, SentEnvelope, verify_receipt
 
 _SHORT = 16
 
@@ -88,7 +90,7 @@ class Story:
             failing=f"{there.country}'s handover did not reach {here.country}",
         )
         for receipt in here.hook().items("messages", message, "receipts"):
-            self._receipt(receipt)
+            self._verify_receipt(receipt, here, there)
         self._case_state(step, str(found["case"]))
 
     def _send(self, step: Mapping[str, Any], here: Authority, there: Authority) -> str:
@@ -107,10 +109,9 @@ class Story:
         file.write_text(json.dumps(draft, ensure_ascii=False), encoding="utf-8")
         sent = here.art18("send", str(file), *words, "--wait")
         files = "".join(f", with {plain(one['name'])}" for one in step["attachments"])
-        time = datetime.now(UTC).strftime("%H:%M:%S")
-        self._console.print(
-            f"\n  {time}  {here.country} → {there.country}  {draft['kind']}{files}", style="bold"
-        )
+        time, title = datetime.now(UTC).strftime("%H:%M:%S"), schemas.load(f"kinds/{draft['kind']}")["title"]
+        way = f"{here.country} → {there.country}"
+        self._console.print(f"\n  {time}  {way}  {title} ({draft['kind']}){files}", style="bold")
         return str(sent["id"])
 
     def _fetch(self, step: Mapping[str, Any], message: str, there: Authority) -> str:
@@ -125,11 +126,20 @@ class Story:
             self._good(f"{there.country} fetched {path.name}, SHA-256 {digest[:_SHORT]}… as it was sent")
         return str(fetched["message_sha256"])
 
-    def _receipt(self, receipt: Mapping[str, Any]) -> None:
-        entry = parse_entry(str(receipt["entry"]).encode())
-        proof = parse_proof(str(receipt["proof"]))
-        origin = proof.checkpoint.partition("\n")[0]
-        self._good(f"receipt: {entry.event} is entry {proof.index} of {origin}")
+    def _verify_receipt(self, found: Mapping[str, Any], here: Authority, there: Authority) -> None:
+        """Verify a receipt as a stranger would who has the recipient's card, and what was sent."""
+        receipt = Receipt(str(found["entry"]).encode(), str(found["proof"]))
+        sent, card = self._sent[-1], read_card(there.folder / "card.json")
+        envelope = parse_entry(receipt.entry).envelope_sha256
+        subject = SentEnvelope(
+            message_id=parse_message_id(sent["id"]),
+            sender=parse_authority(here.id),
+            recipient=card.authority,
+            message_sha256=parse_digest(sent["message_sha256"]),
+            envelopes=frozenset({envelope} if envelope else ()),
+        )
+        proved = verify_receipt(receipt, subject, {card.log.origin: card.log})
+        self._good(f"receipt: {proved.event} is entry {proved.index} of {card.log.origin}, proved and signed")
 
     def _case_state(self, step: Mapping[str, Any], case: str) -> None:
         for side in self._sides.values():

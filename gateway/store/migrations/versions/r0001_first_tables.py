@@ -190,9 +190,8 @@ def _files() -> None:
         _integer("received_ms"),
         _text("claimed_by", nullable=True),
         _key("blobs", "peer", "sha256"),
-        sqlite_with_rowid=False,
     )
-    _partial_index("ix_blobs_unclaimed", "blobs", "claimed_by IS NULL", "peer", "received_ms")
+    _partial_index("ix_blobs_unclaimed", "blobs", "claimed_by IS NULL", "peer")
     op.create_table(
         "uploads",
         _text("id"),
@@ -208,7 +207,6 @@ def _files() -> None:
         sqlite_with_rowid=False,
     )
     op.create_index("ix_uploads_claimed_by", "uploads", ["claimed_by"])
-    _partial_index("ix_uploads_unclaimed", "uploads", "claimed_by IS NULL", "stored_ms")
 
 
 def _hook() -> None:

@@ -1,0 +1,369 @@
+"""The command line against two real node processes."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+import schemas
+from gateway.app.logs import KEYS
+from gateway.app.own_card import read_card
+from gateway.cli.audit import verify_leaves
+from gateway.cli.demo.authority import Authority
+from gateway.cli.program import art18
+from gateway.core.errors import Malformed, NotIncluded, Untrusted
+from gateway.core.note import verify_checkpoint
+from gateway.core.proof import parse_proof, parse_receipt
+
+UNKNOWN = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
+CONTENT = ("Exemple Deux", "convocation.pdf", "Camille")
+
+
+def call(authority: Authority | Path, *words: str, code: int = 0) -> str:
+    """Run a command; return standard output, or standard error if it is to fail."""
+    config = authority.config if isinstance(authority, Authority) else authority
+    result = CliRunner(env={"ART18_CONFIG": str(config)}).invoke(art18, list(words))
+    assert result.exit_code == code, result.output
+    return result.stderr if code else result.stdout
+
+
+def ask(authority: Authority, *words: str) -> dict:
+    return json.loads(call(authority, *words, "--output", "json"))
+
+
+def run(config: Path) -> tuple[int, str]:
+    """Start a node that is to fail at once; return its exit code and what it says."""
+    done = subprocess.run(  # noqa: S603 - our own program
+        [sys.executable, "-m", "gateway", "run", "--config", str(config)],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert "ready" not in done.stdout
+    return done.returncode, done.stderr
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    """Two authorities whose nodes run and have pinned each other; at the end they stop in order."""
+    folder = tmp_path_factory.mktemp("authorities")
+    here, there = Authority(folder, "qo.justice"), Authority(folder, "qp.justice")
+    try:
+        for side in (here, there):
+            side.set_up()
+            side.start()
+        for side in (here, there):
+            side.until_ready()
+        for one, other in ((here, there), (there, here)):
+            card = str(one.folder / "peer.card")
+            confirmed = ask(other, "card", "export", card)["fingerprint"]
+            assert f"Pinned card 1 of {other.id}" in call(
+                one, "peers", "add", card, "--id", other.id, "--fingerprint", confirmed
+            )
+        yield here, there
+        for side in (here, there):
+            side.stop()
+    finally:
+        for side in (here, there):
+            side.kill()
+
+
+@pytest.fixture
+def draft(tmp_path):
+    """A sound request, as a file."""
+    found = schemas.sample(2)["steps"][0]["draft"]
+    path = tmp_path / "draft.json"
+    path.write_text(json.dumps({**found, "to": "qp.justice"}))
+    return path
+
+
+@pytest.fixture
+def summons(tmp_path):
+    path = tmp_path / "convocation.pdf"
+    path.write_bytes(schemas.sample_file("convocation.pdf"))
+    return path
+
+
+def sent(here: Authority, draft: Path, *words: str) -> str:
+    return str(ask(here, "send", str(draft), "--wait", *words)["id"])
+
+
+def without_config(here: Authority, folder: Path) -> Path:
+    """Return a copy of what the command line needs of *here*, to be spoiled."""
+    folder.mkdir()
+    for name in ("config.toml", "cli.token", "card.json"):
+        shutil.copy(here.folder / name, folder)
+    return folder / "config.toml"
+
+
+def test_a_message_goes_out_is_fetched_and_taken_over(pair, draft, summons, tmp_path):
+    here, there = pair
+    told = call(here, "send", str(draft), "--attach", f"{summons}:other", "--wait")
+    assert "\nstate    accepted\n" in told
+    message = ask(here, "outbox", "--limit", "1")["items"][0]["id"]
+    assert message in told
+    assert message in call(there, "inbox", "--kind", "request.mla", "--state", "available")
+    assert "art18 fetch" in call(there, "show", message)
+    written = call(there, "fetch", message, "--to", str(tmp_path / "got"))
+    assert "01-convocation.pdf" in written
+    assert (tmp_path / "got" / "01-convocation.pdf").read_bytes() == summons.read_bytes()
+    assert json.loads((tmp_path / "got" / "content.json").read_text())["id"] == message
+    assert len((tmp_path / "got" / "message.jws").read_bytes().split(b".")) == 3
+    for path in (tmp_path / "got").iterdir():
+        assert path.stat().st_mode & 0o777 == 0o600
+    assert "already has" in call(there, "fetch", message, "--to", str(tmp_path / "got"), code=2)
+    assert "gets a receipt" in call(there, "acknowledge", message)
+    found = here.until(
+        lambda: found if (found := ask(here, "show", message))["state"] == "handed_over" else None,
+        failing="no handover",
+    )
+    assert [one["event"] for one in found["timeline"]].count("receipt.recorded") == 2
+
+
+def test_an_empty_and_a_large_attachment_arrive_whole(pair, draft, tmp_path):
+    here, there = pair
+    (tmp_path / "empty.txt").touch()
+    (tmp_path / "large.bin").write_bytes(bytes(range(256)) * 40_000)
+    words = [word for name in ("empty.txt", "large.bin") for word in ("--attach", str(tmp_path / name))]
+    call(there, "fetch", sent(here, draft, *words), "--to", str(tmp_path / "got"))
+    assert (tmp_path / "got" / "01-empty.txt").read_bytes() == b""
+    assert (tmp_path / "got" / "02-large.bin").read_bytes() == (tmp_path / "large.bin").read_bytes()
+
+
+def test_what_an_article_asks_for_is_refused_unless_overridden(pair, draft):
+    here, _ = pair
+    found = json.loads(draft.read_text())
+    del found["body"]["purpose"]
+    draft.write_text(json.dumps(found))
+    assert "/body/purpose: 18(15)(f)" in call(here, "send", str(draft), code=1)
+    told = json.loads(call(here, "send", str(draft), "--output", "json", code=1))
+    assert [error["pointer"] for error in told["errors"]] == ["/body/purpose"]
+    assert "art. 18(15)(f)" in call(here, "send", str(draft), "--override", "The court sends it tomorrow.")
+
+
+def test_a_dry_run_sends_nothing(pair, draft):
+    here, _ = pair
+    before = [one["id"] for one in ask(here, "outbox")["items"]]
+    assert "Nothing was sent" in call(here, "send", str(draft), "--dry-run")
+    assert [one["id"] for one in ask(here, "outbox")["items"]] == before
+
+
+def test_a_message_that_is_accepted_takes_no_further_step(pair, draft):
+    here, _ = pair
+    message = sent(here, draft)
+    for verb in ("retry", "release", "cancel"):
+        assert "accepted" in call(here, verb, message, code=1)
+
+
+def test_a_suspended_peer_is_served_no_more(pair):
+    here, there = pair
+    assert "suspended" in call(here, "peers", "suspend", there.id)
+    assert "suspended" in call(there, "peers", "check", here.id, code=1)
+    assert "active" in call(here, "peers", "activate", there.id)
+    assert "answers" in call(there, "peers", "check", here.id)
+    assert f"{there.id}  active" in call(here, "peers", "list")
+    assert ask(here, "peers", "show", there.id)["fingerprint"] in call(there, "card", "show")
+
+
+def test_a_token_does_what_it_is_for_until_it_is_revoked(pair, tmp_path):
+    here, _ = pair
+    made = ask(here, "token", "create", "--scope", "messages:read", "--name", "case system")
+    config = without_config(here, tmp_path / "copy")
+    (config.parent / "cli.token").write_text(made["token"])
+    call(config, "inbox")
+    assert "lacks the scope" in call(config, "audit", "list", code=1)
+    call(here, "token", "revoke", made["id"])
+    assert "not one that this node accepts" in call(config, "inbox", code=1)
+    assert "case system" in call(here, "token", "list")
+
+
+# -- the audit log
+
+
+def test_the_log_is_verified_here_and_an_entry_is_proved(pair, draft, tmp_path):
+    here, _ = pair
+    message = sent(here, draft)
+    listed = ask(here, "audit", "list", "--message", message, "--event", "submission.accepted")["items"]
+    number = listed[0]["index"]
+    assert message in call(here, "audit", "show", str(number))
+    proved = ask(here, "audit", "prove", str(number), "-o", str(tmp_path / "receipt.json"))
+    receipt = parse_receipt((tmp_path / "receipt.json").read_bytes())
+    assert parse_proof(receipt.proof).index == number == proved["index"]
+    assert receipt.entry == listed[0]["entry"].encode()
+    found = ask(here, "audit", "verify")
+    assert found["verified"]
+    assert found["size"] >= proved["size"]
+    assert "both signatures" in call(here, "audit", "verify")
+
+
+def test_a_log_that_the_own_card_does_not_sign_is_exit_code_4(pair, tmp_path):
+    here, there = pair
+    config = without_config(here, tmp_path / "copy")
+    shutil.copy(there.folder / "card.json", config.parent)
+    assert "verification failed" in call(config, "audit", "verify", code=4)
+    call(config, "audit", "prove", "0", "-o", str(tmp_path / "receipt.json"), code=4)
+    assert not (tmp_path / "receipt.json").exists()
+
+
+def test_leaves_that_were_changed_do_not_lead_to_the_root(pair):
+    here, there = pair
+    hook, card = here.hook(), read_card(here.folder / "card.json")
+    checkpoint = verify_checkpoint(hook.ask("GET", "/audit/checkpoint").body.decode(), card.log)
+    items = hook.items("audit", "entries", limit=checkpoint.size)
+    leaves = [item["entry"].encode() for item in items]
+    verify_leaves(iter(leaves), checkpoint, card)
+    with pytest.raises(NotIncluded):
+        verify_leaves(iter(leaves[:-1]), checkpoint, card)
+    changed = leaves[1].replace(b'"outcome":"ok"', b'"outcome":"failed"')
+    with pytest.raises(NotIncluded):
+        verify_leaves(iter([leaves[0], changed, *leaves[2:]]), checkpoint, card)
+    with pytest.raises(Untrusted, match="is before that"):
+        verify_leaves(iter([leaves[-1], leaves[0]]), checkpoint, card)
+    with pytest.raises(Untrusted, match="another authority"):
+        verify_leaves(iter(leaves), checkpoint, read_card(there.folder / "card.json"))
+    with pytest.raises(Malformed):
+        verify_leaves(iter([leaves[0] + b" "]), checkpoint, card)
+
+
+# -- what goes wrong, by exit code
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["show", UNKNOWN],
+        ["fetch", UNKNOWN, "--to", "/nonexistent"],
+        ["acknowledge", UNKNOWN],
+        ["retry", UNKNOWN],
+        ["peers", "show", "qq.nobody"],
+        ["peers", "check", "qq.nobody"],
+        ["audit", "show", "999999"],
+        ["token", "revoke", UNKNOWN],
+        ["show", "../peers"],
+    ],
+)
+def test_what_is_not_there_is_exit_code_1(pair, words):
+    call(pair[0], *words, code=1)
+
+
+def test_an_attachment_that_was_altered_is_exit_code_4_and_not_kept(pair, draft, summons, tmp_path):
+    here, there = pair
+    message = sent(here, draft, "--attach", str(summons))
+    newest = max(
+        (there.folder / "blobs" / "in" / here.id).iterdir(), key=lambda path: path.stat().st_mtime_ns
+    )
+    spoiled = bytearray(newest.read_bytes())
+    spoiled[100] ^= 1
+    newest.write_bytes(spoiled)
+    assert "damaged" in call(there, "fetch", message, "--to", str(tmp_path / "got"), code=4)
+    assert sorted(path.name for path in (tmp_path / "got").iterdir()) == ["content.json", "message.jws"]
+
+
+def test_a_second_node_on_one_database_is_exit_code_5(pair):
+    code, told = run(pair[0].config)
+    assert code == 5
+    assert "store.url" in told
+
+
+# -- a node of its own
+
+
+@pytest.fixture(scope="module")
+def founded(tmp_path_factory):
+    single = Authority(tmp_path_factory.mktemp("single"), "qm.moj")
+    single.set_up()
+    return single
+
+
+@pytest.fixture
+def single(founded, tmp_path):
+    """A node that a test may spoil."""
+    shutil.copytree(founded.folder, tmp_path / founded.id)
+    copy = Authority(tmp_path, founded.id)
+    yield copy
+    copy.kill()
+
+
+def start(authority: Authority) -> Authority:
+    authority.start()
+    authority.until_ready()
+    return authority
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (lambda folder: (folder / "passphrase").write_text("another"), "does not open"),
+        (lambda folder: (folder / "passphrase").unlink(), "passphrase"),
+        (lambda folder: (folder / "vault").write_bytes((folder / "vault").read_bytes()[:-200]), "vault"),
+        (lambda folder: (folder / "card.json").write_text("{}"), "card"),
+        (lambda folder: (folder / "config.toml").write_text("[hook]\nprot = 1"), "hook.prot"),
+        (lambda folder: (folder / "config.toml").write_text('[authority]\nid = "qn.moj"'), "authority.id"),
+    ],
+)
+def test_a_node_that_is_not_set_up_well_is_exit_code_5(single, spoil, told):
+    spoil(single.folder)
+    code, text = run(single.config)
+    assert code == 5, text
+    assert told in text
+    assert "Traceback" not in text
+
+
+def test_a_port_that_is_taken_is_exit_code_5(pair, single, monkeypatch):
+    monkeypatch.setenv("ART18_HOOK__PORT", pair[0].doors["hook"].rpartition(":")[2])
+    code, told = run(single.config)
+    assert code == 5, told
+    assert "hook.port" in told
+
+
+def test_port_0_is_told_as_the_port_it_became(single, monkeypatch):
+    monkeypatch.setenv("ART18_HOOK__PORT", "0")
+    node = start(single)
+    monkeypatch.setenv("ART18_HOOK__PORT", node.doors["hook"].rpartition(":")[2])
+    assert node.doors["hook"].rpartition(":")[2] != "0"
+    assert call(node, "inbox") == "Nothing has come in.\n"
+    node.stop()
+
+
+def test_a_revoked_token_of_the_command_line_stays_revoked(single):
+    node = start(single)
+    (own,) = ask(node, "token", "list")["items"]
+    call(node, "token", "revoke", own["id"])
+    node.stop()
+    node = start(single)
+    call(node, "inbox", code=1)
+    node.stop()
+
+
+def test_cards_that_were_renewed_while_the_node_was_down_are_taken_up_in_order(single):
+    root = str(single.folder / "offline" / "root.key")
+    first = (single.folder / "card.json").read_bytes()
+    node = start(single)
+    node.stop()
+    for _ in range(2):
+        assert "at its next start" in call(single, "card", "renew", "--root", root, "--rotate", "tls")
+    node = start(single)
+    assert node.hook().get("card")["sequence"] == 3
+    assert "taken it up" in call(single, "card", "renew", "--root", root, "--rotate", "signing")
+    assert node.hook().get("card")["sequence"] == 4
+    assert ask(node, "card", "show")["sequence"] == 4
+    node.stop()
+    (single.folder / "card.json").write_bytes(first)
+    code, told = run(single.config)
+    assert code == 5
+    assert "keys.card" in told
+
+
+def test_nothing_of_a_case_is_in_the_logs(pair, draft, summons):
+    sent(pair[0], draft, "--attach", str(summons))
+    for side in pair:
+        lines = (side.folder / "node.log").read_text().splitlines()
+        assert lines
+        for line in lines:
+            assert set(json.loads(line)) <= KEYS
+            assert not any(word in line for word in CONTENT)
