@@ -159,7 +159,7 @@ class Delivery(_Table):
 
 
 class Audit(_Table):
-    """The audit log."""
+    """The audit log has no settings: its origin and its keys are in the card."""
 
 
 class Limits(_Table):

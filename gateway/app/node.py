@@ -181,7 +181,7 @@ async def _assembled(settings: Settings, outside: Outside, opened: contextlib.As
     )
     opened.push_async_callback(store.close)
     own = await record_cards(store, settings.keys.card, clock)
-    await admit_command_line(store, settings.hook.token_file, clock, entropy)
+    await admit_command_line(store, settings.hook.token_file, clock)
     started = Draft(event="node.started", outcome="ok", extra=(("version", gateway.__version__),))
     await store.record(Change(name="start", entries=(started,)))
     directory = Directory(store, own)

@@ -3,12 +3,13 @@
 A card that another follows is kept beside it, since peers apply successors one at a time.
 """
 
+import contextlib
 import os
 import tempfile
 from pathlib import Path
 
 from gateway.core.card import Card, parse_card, successor
-from gateway.core.errors import Malformed, Misconfigured, NotProved
+from gateway.core.errors import Malformed, Misconfigured, NotProved, Stale
 from gateway.core.ids import AuthorityId
 from gateway.ports import CardRow, Change, Clock, Store
 
@@ -72,7 +73,8 @@ async def record_cards(store: Store, path: Path, clock: Clock) -> Card:
                 following = successor(following.raw, before)
             except NotProved as fault:
                 raise Misconfigured(f"keys.card: card {sequence} does not follow: {fault}") from None
-        await store.record(Change(name="own_card", puts=(_row(following, clock.now_ms()),)))
+        with contextlib.suppress(Stale):  # another process of this authority has recorded it meanwhile
+            await store.record(Change(name="own_card", puts=(_row(following, clock.now_ms()),)))
         before = following
     return card
 

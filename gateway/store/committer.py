@@ -92,7 +92,8 @@ class Committer:
         self._closing = True
         if self._timer is not None:
             self._timer.cancel()
-            self._sign_now()
+        if self.broken is None and (self._pending or self._head.unsigned):
+            self._pending.append(Waiting(change=_SIGN, signs=True))
         self._wake.set()
         await self._task
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from gateway.core.errors import Misconfigured, Misuse
+from gateway.core.errors import Malformed, Misconfigured, Misuse, NotProved
 from gateway.core.ids import AuthorityId
 from gateway.core.merkle import EMPTY_ROOT
 from gateway.core.note import Checkpoint, verify_checkpoint
@@ -105,6 +105,7 @@ async def open_store(
     pen = Pen(authority=authority, origin=origin, signer=signer, clock=clock, probe=probe, signing=signing)
     try:
         await _claim(database, pen)
+        await _check_keys(database, pen)
         head = await opened_head(database)
     except LogStopped as fault:
         await database.close()
@@ -149,3 +150,14 @@ async def _claim(database: Database, pen: Pen) -> None:
     _, authority, origin, *_ = (await database.fetch(HEAD))[0]
     if (authority, origin) != (pen.authority, pen.origin):
         raise Misconfigured(f"store.url: this database holds the log {origin} of {authority}")
+
+
+async def _check_keys(database: Database, pen: Pen) -> None:
+    """Check that the keys are those that have signed this log: one origin has one pair for ever."""
+    ((_, _, text),) = await database.fetch(NEWEST)
+    if text is None:
+        return
+    try:
+        verify_checkpoint(text, pen.identity)
+    except (Malformed, NotProved):
+        raise Misconfigured("store.url: the log in this database was signed with other keys") from None

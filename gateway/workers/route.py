@@ -103,6 +103,8 @@ class Route:
             return _POLL_S
         try:
             done = await self._post_due(peer, row.attempt, now_ms)
+            if done and row.attempt:
+                await reopen(self._store, self._authority)
             if not done and self._under_way and now_ms < self._look_ms:
                 # The end of each wakes; blobs can take hours.
                 return _REST_S if self._carrying is None else _POLL_S
@@ -299,8 +301,8 @@ class Route:
     # -- the way and the connection
 
     async def _back_off(self, fault: Obstructed) -> None:
-        self._clear = None
         """Leave the peer alone for a while."""
+        self._clear = None
         now_ms, jitter = self._parts.clock.now_ms(), self._parts.entropy.jitter()
         after_s = fault.retry_after_s
         try:

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import aiohttp
 
+import schemas
 from tests.bench import pair
 from tests.bench.processes import Process, free_port, now_ms, percentile
 
@@ -29,7 +30,7 @@ AT_ONCE = 32
 
 def art18(*words: str) -> str:
     """Run the command line; return what it printed."""
-    done = subprocess.run(  # noqa: S603 - our own program
+    done = subprocess.run(
         [sys.executable, "-m", "gateway", *words], capture_output=True, text=True, check=False
     )
     if done.returncode:
@@ -80,8 +81,6 @@ class Authority:
 
 def draft(recipient: str) -> bytes:
     """A request of exactly SIZE_BYTES that a case system could send."""
-    import schemas
-
     request = next(step["draft"] for step in schemas.sample(2)["steps"])
     request = {**request, "to": recipient, "attachments": []}
     measure = request["body"]["measures"][0]
@@ -182,7 +181,7 @@ async def round_of_nodes(
                 assert answer.status == 201, await answer.text()
                 await answer.read()
             stored += 1
-            while database.execute(RECEIPTS).fetchone()[0] < stored:
+            while database.execute(RECEIPTS).fetchone()[0] < stored:  # noqa: ASYNC110 - another process has no event
                 await asyncio.sleep(0.0002)
             measured.single_ms.append(now_ms() - begun)
     database.close()
@@ -214,9 +213,9 @@ def main() -> None:
                     options,
                     sender,
                     draft(recipient.id),
-                    f"http://127.0.0.1:{ports[0]}/submit",
-                    [pair_a, pair_b],
-                    [node_a, node_b],
+                    pair_url=f"http://127.0.0.1:{ports[0]}/submit",
+                    pair_processes=[pair_a, pair_b],
+                    node_processes=[node_a, node_b],
                 )
             )
             results["peak_mib"] = {p.name: round(p.peak_mib(), 1) for p in (node_a, node_b, pair_a, pair_b)}
@@ -225,7 +224,7 @@ def main() -> None:
         options.json.write_text(json.dumps(results, indent=1) + "\n")
 
 
-async def run(options, sender, body, pair_url, pair_processes, node_processes) -> dict[str, object]:
+async def run(options, sender, body, *, pair_url, pair_processes, node_processes) -> dict[str, object]:
     bare, nodes = Measured(), Measured()
     await round_of_pair(Measured(), pair_processes, pair_url, body, 100)
     await round_of_nodes(Measured(), node_processes, sender, body, 100)

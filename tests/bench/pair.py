@@ -1,7 +1,7 @@
 """A bare pair of nodes: only the work that no gateway can leave out.
 
 A parses and validates a request, signs it (Ed25519), seals it (HPKE, MLKEM768-X25519), commits,
-and posts it to B over mutual-free TLS 1.3 on kept-alive connections; B opens, verifies, validates,
+and posts it to B over TLS 1.3 on kept-alive connections; B opens, verifies, validates,
 commits and answers with a signed receipt; A verifies and commits that. Group commits, SQLite with
 WAL and synchronous=FULL. No routing, no audit log, no retries, no keys at rest. It is the yardstick
 for the real nodes, run in the same minutes.
@@ -10,7 +10,7 @@ for the real nodes, run in the same minutes.
 """
 
 import asyncio
-import contextlib
+import datetime as dt
 import hashlib
 import json
 import os
@@ -22,9 +22,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import aiohttp
+import uvloop
 from aiohttp import web
-from cryptography.hazmat.primitives import hpke
-from cryptography.hazmat.primitives.asymmetric import ed25519, mlkem, x25519
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, hpke, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mlkem, x25519
 
 import schemas
 
@@ -155,23 +157,17 @@ def application(name: str, folder: Path, port: int, context, routes) -> web.Appl
 
 def certificate(folder: Path) -> None:
     """Write a self-signed certificate for the bare pair (its key may lie in the clear)."""
-    import datetime
-
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "bare pair")])
-    now = datetime.datetime.now(datetime.UTC)
+    now = dt.datetime.now(dt.UTC)
     made = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )
@@ -197,11 +193,7 @@ async def serve(app: web.Application) -> None:
 def main() -> None:
     role, folder, port, peer_port = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
     app = node_b(folder, port) if role == "B" else node_a(folder, port, peer_port)
-    with contextlib.suppress(ImportError):
-        import uvloop
-
-        return uvloop.run(serve(app))
-    return asyncio.run(serve(app))
+    uvloop.run(serve(app))
 
 
 if __name__ == "__main__":

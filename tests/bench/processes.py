@@ -7,6 +7,7 @@ import subprocess
 import time
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -24,7 +25,7 @@ class Process:
     def __init__(self, name: str, argv: list[str], *, folder: Path, ready: int = 1) -> None:
         self.name = name
         self._log = (folder / f"{name}.log").open("wb")
-        self._child = subprocess.Popen(  # noqa: S603 - our own programs
+        self._child = subprocess.Popen(
             argv,
             stdout=subprocess.PIPE,
             stderr=self._log,
@@ -75,7 +76,7 @@ class Process:
         self._log.close()
         return self._child.returncode
 
-    def __enter__(self) -> "Process":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

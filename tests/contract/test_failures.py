@@ -11,6 +11,7 @@ import pytest
 from gateway.core.errors import Misconfigured, Unavailable
 from gateway.ports import AlarmRow
 from gateway.store import SqlStore
+from gateway.store.trail import NEWEST
 from tests.contract.conftest import Place, unplug
 from tests.support.authorities import FixedClock
 from tests.support.rows import alarm, change
@@ -101,6 +102,8 @@ async def test_closing_writes_what_was_handed_in(place: Place):
 
     assert len(await asyncio.gather(*waiting)) == 3
     assert len(await store.all(AlarmRow)) == 3
+    ((size, signed, _),) = await store._database.fetch(NEWEST)
+    assert (size, signed) == (3, 3), "and signs it"
 
 
 async def test_a_closed_store_takes_nothing_more(place: Place):

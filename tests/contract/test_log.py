@@ -16,6 +16,7 @@ from gateway.store import SqlStore
 from gateway.store.statements import Statement
 from gateway.store.tables import details, nodes
 from gateway.store.trail import NEWEST, TrailReads
+from keys.signing import LogKeys
 from tests.contract.conftest import Place
 from tests.support.authorities import NOW_MS, FixedClock
 from tests.support.rows import answer, change, draft
@@ -217,6 +218,16 @@ async def test_a_database_belongs_to_one_log(place: Place):
         await place.open(origin="qm-moj.example/audit/2")
     with pytest.raises(Misconfigured, match=r"store\.url"):
         await place.open(authority="qn.justice")
+
+
+async def test_a_log_has_one_pair_of_keys_for_ever(place: Place):
+    await grow(await place.open(), 1)
+    await place.close()
+
+    with pytest.raises(Misconfigured, match="other keys"):
+        await place.open(signer=LogKeys.generate())
+
+    await place.open()
 
 
 async def test_a_restart_goes_on_where_it_ended(place: Place):

@@ -16,7 +16,7 @@ from gateway.ports import (
     MessageRow,
     Row,
 )
-from gateway.store import SqlStore, reads, trail
+from gateway.store import SqlStore, questions, trail
 from tests.contract.conftest import Place
 from tests.support.authorities import NOW_MS, FixedClock
 from tests.support.rows import (
@@ -395,16 +395,16 @@ async def test_leaves_are_given_in_pages_and_in_order(store: SqlStore, monkeypat
 @pytest.mark.parametrize(
     ("statement", "values", "index"),
     [
-        (reads.DUE, {"peer": PEER, "now": 1, "limit": 32}, "ix_messages_queued"),
-        (reads.NEXT_DUE, {"peer": PEER}, "ix_messages_queued_case"),
-        (reads.UNRESOLVED, {"peer": PEER, "now": 1, "limit": 1}, "ix_messages_undetermined"),
-        (reads.QUEUED_BEHIND, {"peer": PEER, "case": "x", "entry": 1}, "ix_messages_case_entry"),
-        (reads.NOTICES_DUE, {"peer": PEER, "now": 1, "limit": 1}, "ix_notices_queued"),
-        (reads.REFUSALS_SINCE, {"peer": PEER, "now": 1}, "ix_entries_refused"),
-        (reads.UNCLAIMED_BYTES, {"peer": PEER}, "ix_blobs_unclaimed"),
-        (reads.UNCLAIMED_UPLOADS, {"now": 1, "limit": 1}, "ix_uploads_claimed_by"),
-        (reads.RECEIPTS, {"peer": PEER, "id": "x"}, "ix_receipts_id"),
-        (reads.list_of_messages(frozenset(), paged=True), {"cursor": 1, "limit": 1}, "ix_messages_entry"),
+        (questions.DUE, {"peer": PEER, "now": 1, "limit": 32}, "ix_messages_queued"),
+        (questions.NEXT_DUE, {"peer": PEER}, "ix_messages_queued_case"),
+        (questions.UNRESOLVED, {"peer": PEER, "now": 1, "limit": 1}, "ix_messages_undetermined"),
+        (questions.QUEUED_BEHIND, {"peer": PEER, "case": "x", "entry": 1}, "ix_messages_case_entry"),
+        (questions.NOTICES_DUE, {"peer": PEER, "now": 1, "limit": 1}, "ix_notices_queued"),
+        (questions.REFUSALS_SINCE, {"peer": PEER, "now": 1}, "ix_entries_refused"),
+        (questions.UNCLAIMED_BYTES, {"peer": PEER}, "ix_blobs_unclaimed"),
+        (questions.UNCLAIMED_UPLOADS, {"now": 1, "limit": 1}, "ix_uploads_claimed_by"),
+        (questions.RECEIPTS, {"peer": PEER, "id": "x"}, "ix_receipts_id"),
+        (questions.list_of_messages(frozenset(), paged=True), {"cursor": 1, "limit": 1}, "ix_messages_entry"),
     ],
 )
 async def test_a_question_uses_its_index(tmp_path, statement, values, index: str):

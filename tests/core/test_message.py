@@ -157,7 +157,9 @@ def test_the_limit_of_the_payload():
 
 
 @pytest.mark.parametrize(
-    "value", [float("nan"), object(), "\ud800", 1.5, 2**53], ids=["nan", "object", "surrogate", "float", "2^53"]
+    "value",
+    [float("nan"), object(), "\ud800", 1.5, 2**53],
+    ids=["nan", "object", "surrogate", "float", "2^53"],
 )
 def test_what_json_has_no_form_for_is_not_signed(value):
     with pytest.raises(Malformed):

@@ -1,6 +1,6 @@
 """A node that kills itself with SIGKILL at the n-th passing of a named fail-point.
 
-    python -m tests.faults.node --config FILE --kill settle.before_commit:2
+python -m tests.faults.node --config FILE --kill settle.before_commit:2
 """
 
 import argparse

@@ -7,6 +7,7 @@ logs verify.
 import asyncio
 import copy
 import json
+from functools import partial
 
 import aiohttp
 import pytest
@@ -59,6 +60,16 @@ async def post(node: Node, key: str) -> str | None:
     return answer["id"]
 
 
+async def settled_or_dead(sender: Node, recipient: Node, id_: str | None) -> bool:
+    if id_ is None or not (sender.running and recipient.running):
+        return True
+    try:
+        _, message = await sender.call("GET", f"/messages/{id_}")
+    except (aiohttp.ClientConnectionError, ConnectionError):
+        return True
+    return message["state"] != "queued"
+
+
 @pytest.mark.parametrize("passing", [1, 3])
 @pytest.mark.parametrize(
     ("side", "point"), [("sender", p) for p in SENDER] + [("recipient", p) for p in RECIPIENT]
@@ -70,7 +81,12 @@ async def test_kill(places, tmp_path, side, point, passing):
     recipient = await Node.started(recipient_at, kill=kill if side == "recipient" else None)
     try:
         keys = [f"key-{number}" for number in range(MESSAGES)]
-        ids = {key: await post(sender, key) if sender.running else None for key in keys}
+        ids: dict[str, str | None] = dict.fromkeys(keys)
+        for key in keys:
+            if sender.running and recipient.running:
+                ids[key] = await post(sender, key)
+                # One after the other, so that each passes every point by itself.
+                await eventually(partial(settled_or_dead, sender, recipient, ids[key]))
         if side == "sender":
             assert await sender.died() == -9
             await sender.stop()

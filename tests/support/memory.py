@@ -45,43 +45,66 @@ class Crashed(BaseException):
 
 
 @dataclass
-class MemoryStore:
-    """The rows and the log of *party*.
+class Disk:
+    """What survives a crash: rows and log."""
 
-    `crash` is asked before and after each commit (`<change>.before_commit`, `.after_commit`), and may
-    raise Crashed.
-    """
-
-    party: Party
-    clock: Clock
-    entropy: Entropy
-    crash: Callable[[str], None] = lambda _: None
     rows: dict[Place, Row] = field(default_factory=dict)
     log: list[Logged] = field(default_factory=list)
     drafts: list[Draft] = field(default_factory=list)
     frontier: Frontier = field(default_factory=Frontier)
     nodes: dict[tuple[int, int], bytes] = field(default_factory=dict)
     signed: Checkpoint | None = None
+
+
+@dataclass
+class MemoryStore:
+    """The store of one process of *party*, over its *disk*.
+
+    `probe` is told before and after each commit (`<change>.before_commit`, `.after_commit`); if it
+    raises Crashed, the process is dead: what still runs of it reads and writes nothing more.
+    """
+
+    party: Party
+    clock: Clock
+    entropy: Entropy
+    disk: Disk = field(default_factory=Disk)
+    probe: Callable[[str], None] = lambda _: None
+    dead: bool = False
     outbox: OutboxSignal = field(default_factory=OutboxSignal)
 
     async def record(self, change: Change) -> Recorded:
         moved = self._moved(change)  # Stale before anything is written
-        self.crash(f"{change.name}.before_commit")
-        self.rows = {**self.rows, **{place: row for place, row in moved.items() if row is not None}}
-        for place in (place for place, row in moved.items() if row is None):
-            del self.rows[place]
+        self._reached(f"{change.name}.before_commit")
+        for place, row in moved.items():
+            if row is None:
+                del self.rows[place]
+            else:
+                self.rows[place] = row
         entries = tuple(self._append(draft) for draft in change.entries)
         receipt = self._receipt(entries[0].index) if change.answers else None
         self.outbox.notify()
-        self.crash(f"{change.name}.after_commit")
+        self._reached(f"{change.name}.after_commit")
         return Recorded(entries=entries, receipt=receipt)
+
+    def _reached(self, point: str) -> None:
+        try:
+            self.probe(point)
+        except Crashed:
+            self.dead = True
+            raise
+
+    @property
+    def rows(self) -> dict[Place, Row]:
+        if self.dead:
+            raise Crashed
+        return self.disk.rows
 
     def _moved(self, change: Change) -> dict[Place, Row | None]:
         moved: dict[Place, Row | None] = {}
         for row in change.puts:
             if getattr(row, "entry", None) == THIS_ENTRY:
                 assert change.entries, "a row names the entry of a change that has none"
-                row = replace(row, entry=len(self.log))  # noqa: PLW2901 # type: ignore[call-arg]
+                row = replace(row, entry=len(self.disk.log))  # noqa: PLW2901 # type: ignore[call-arg]
             moved[self._free(row, moved)] = replace(row, version=row.version + 1)
         for row in change.deletes:
             moved[self._free(row, moved)] = None
@@ -96,29 +119,22 @@ class MemoryStore:
         return place
 
     def _append(self, draft: Draft) -> Logged:
-        time_ms = max(self.clock.now_ms(), self.log[-1].time_ms if self.log else 0)
+        disk = self.disk
+        time_ms = max(self.clock.now_ms(), disk.log[-1].time_ms if disk.log else 0)
         leaf = encode_entry(draft, authority=self.party.id, entry_id=self.entropy.uuid4(), time_ms=time_ms)
-        self.log.append(Logged(index=len(self.log), leaf=leaf, time_ms=time_ms))
-        self.drafts.append(draft)
-        self.frontier, made = self.frontier.append([leaf_hash(leaf)])
-        self.nodes |= {(level, index): digest for level, index, digest in made}
-        return self.log[-1]
-
-    def _checkpoint(self) -> Checkpoint:
-        if self.signed is None or self.signed.size != self.frontier.size:
-            self.signed = sign_checkpoint(
-                self.party.origin,
-                self.frontier.size,
-                self.frontier.root(),
-                self.log[-1].time_ms,
-                self.party.keyring.log,
-            )
-        return self.signed
+        disk.log.append(Logged(index=len(disk.log), leaf=leaf, time_ms=time_ms))
+        disk.drafts.append(draft)
+        disk.frontier, made = disk.frontier.append([leaf_hash(leaf)])
+        disk.nodes |= {(level, index): digest for level, index, digest in made}
+        return disk.log[-1]
 
     def _receipt(self, index: int) -> Receipt:
-        checkpoint = self._checkpoint()
-        hashes = inclusion(index, checkpoint.size, lambda level, at: self.nodes[level, at])
-        return Receipt(self.log[index].leaf, encode_proof(index, hashes, checkpoint.text))
+        disk, size = self.disk, self.disk.frontier.size
+        if disk.signed is None or disk.signed.size != size:
+            root, time_ms = disk.frontier.root(), disk.log[-1].time_ms
+            disk.signed = sign_checkpoint(self.party.origin, size, root, time_ms, self.party.keyring.log)
+        hashes = inclusion(index, size, lambda level, at: disk.nodes[level, at])
+        return Receipt(disk.log[index].leaf, encode_proof(index, hashes, disk.signed.text))
 
     # -- rows
 
@@ -195,7 +211,7 @@ class MemoryStore:
         return [row for row in self.of(UploadRow) if row.claimed_by in messages]
 
     async def refusals_since(self, peer: AuthorityId, time_ms: int) -> int:
-        pairs = zip(self.drafts, self.log, strict=True)
+        pairs = zip(self.disk.drafts, self.disk.log, strict=True)
         return sum(d.event in REFUSALS and d.peer == peer and e.time_ms >= time_ms for d, e in pairs)
 
     # -- the log
@@ -209,7 +225,7 @@ class MemoryStore:
         wanted = {name: getattr(where, name) for name in ("peer", "message_id", "event")}
         return [
             entry
-            for draft, entry in zip(self.drafts, self.log, strict=True)
+            for draft, entry in zip(self.disk.drafts, self.disk.log, strict=True)
             if (cursor is None or entry.index > cursor)
             and all(value is None or getattr(draft, name) == value for name, value in wanted.items())
         ][:limit]

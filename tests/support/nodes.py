@@ -81,13 +81,16 @@ class Node:
         argv = [sys.executable, "-m", *module, "--config", place.config]
         if kill is not None:
             argv += ["--kill", kill]
-        log = (place.folder / "node.log").open("ab")
-        child = subprocess.Popen(
-            argv, stdout=subprocess.PIPE, stderr=log, stdin=subprocess.DEVNULL, text=True
-        )
-        log.close()
-        await asyncio.to_thread(cls._wait_ready, child, place)
-        return cls(place, child)
+        return cls(place, await asyncio.to_thread(cls._started, argv, place))
+
+    @classmethod
+    def _started(cls, argv: list[str], place: Place) -> subprocess.Popen[str]:
+        with (place.folder / "node.log").open("ab") as log:
+            child = subprocess.Popen(
+                argv, stdout=subprocess.PIPE, stderr=log, stdin=subprocess.DEVNULL, text=True
+            )
+        cls._wait_ready(child, place)
+        return child
 
     @staticmethod
     def _wait_ready(child: subprocess.Popen[str], place: Place) -> None:
