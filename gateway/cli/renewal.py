@@ -21,6 +21,9 @@ ROLES = ("signing", "sealing", "tls")
 FOR_EVER = ("log", "witness")
 """The roles whose keys belong to a name for ever."""
 
+KNOWN_MS = 2 * 60 * 60 * 1000
+"""After this a new signing key is used: peers look for cards every hour, and have it by then."""
+
 _Entry = TypeVar("_Entry", bound=PublicKey | Certificate)
 
 
@@ -47,7 +50,8 @@ def renew(
     if "signing" in rotate:
         new = SigningKey.generate()
         keyring = replace(keyring, signing={**keyring.signing, new.kid: new})
-        signing = (*_leaving(signing, now_ms), PublicKey(new.kid, new.public, window))
+        used = Window(now_ms + KNOWN_MS, window.until_ms)
+        signing = (*_leaving(signing, now_ms), PublicKey(new.kid, new.public, used))
     if "sealing" in rotate:
         opener = SealingKey.generate()
         keyring = replace(keyring, sealing={**keyring.sealing, opener.kid: opener})

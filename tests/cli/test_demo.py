@@ -7,7 +7,7 @@ import pytest
 
 
 def demo(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # noqa: S603 - our own program
+    return subprocess.run(
         [sys.executable, "-m", "gateway.cli.demo", *words],
         capture_output=True,
         text=True,

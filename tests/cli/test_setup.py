@@ -17,6 +17,7 @@ from gateway.cli import card as card_commands
 from gateway.cli import foundation
 from gateway.cli.fetching import file_name
 from gateway.cli.program import COMMANDS, art18
+from gateway.cli.renewal import KNOWN_MS
 from gateway.cli.sending import read_draft
 from gateway.cli.terminal import plain
 from gateway.cli.uploads import AttachedFile
@@ -69,9 +70,7 @@ def test_help_imports_nothing_that_is_slow():
         "slow = {'pydantic', 'sqlalchemy', 'aiohttp', 'rich', 'cryptography', 'nacl', 'structlog'}\n"
         "sys.exit(', '.join(slow & set(sys.modules)) or None)\n"
     )
-    done = subprocess.run(  # noqa: S603 - our own program
-        [sys.executable, "-c", program], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     for name in COMMANDS:
         assert f"\n  {name} " in done.stdout
@@ -189,8 +188,10 @@ def test_rotated_keys_stay_for_their_overlap(folder):
     ):
         assert kept.window.from_ms == old[0].window.from_ms
         assert kept.window.until_ms == after.issued_ms + OVERLAP_MS
-        assert (new.window.from_ms, new.window.until_ms) == (after.issued_ms, after.expires_ms)
-    assert after.signing_kid(after.issued_ms) == after.signing[1].kid
+        assert new.window.until_ms == after.expires_ms
+    assert after.signing_kid(after.issued_ms) == before.signing[0].kid
+    assert after.signing_kid(after.issued_ms + KNOWN_MS) == after.signing[1].kid
+    assert after.sealing_key(after.issued_ms).kid == after.sealing[1].kid
     assert after.certificate(after.issued_ms) == after.tls[0]
 
 

@@ -28,7 +28,7 @@ sys.stdin.read()
 
 async def test_a_second_process_is_kept_out_of_a_file(tmp_path):
     place = Place(SQLITE, tmp_path)
-    with subprocess.Popen(  # noqa: ASYNC220, S603 - a process of our own, that only holds a lock
+    with subprocess.Popen(  # noqa: ASYNC220 - a process of our own, that only holds a lock
         [sys.executable, "-c", _HOLD, str(tmp_path / "gateway.db.lock")],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -51,7 +51,7 @@ def go(*arguments):
     if not program:
         pytest.skip("go is not on the PATH")
     offline = os.environ | {"GOPROXY": "off", "GOTOOLCHAIN": "local", "GOWORK": "off", "GOFLAGS": ""}
-    done = subprocess.run(  # noqa: S603 (the toolchain of this machine, with our own arguments)
+    done = subprocess.run(
         [program, *arguments], env=offline, capture_output=True, text=True, check=False, timeout=300
     )
     return done.stdout.strip() if done.returncode == 0 else None
@@ -107,7 +107,7 @@ def peer(tmp_path_factory):
 
     def ask(op, key, info=b"", data=b""):
         request = json.dumps({"op": op, "key": key.hex(), "info": info.hex(), "data": data.hex()})
-        done = subprocess.run(  # noqa: S603 (the program just built)
+        done = subprocess.run(
             [program], input=request + "\n", capture_output=True, text=True, check=True, timeout=60
         )
         answer = done.stdout.strip()
