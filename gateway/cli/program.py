@@ -25,6 +25,8 @@ COMMANDS = {
     "inbox": ("messages", "List messages that came in."),
     "outbox": ("messages", "List messages on their way, and sent ones."),
     "show": ("messages", "Show a message: its state and what happened to it."),
+    "cases": ("cases", "List cases."),
+    "case": ("cases", "Show a case: state, messages, what may be sent next."),
     "fetch": ("fetching", "Write a message and its attachments to a folder, digests checked."),
     "acknowledge": ("messages", "Confirm that a message's content was taken over."),
     "retry": ("messages", "Try to deliver a message now."),

@@ -123,6 +123,10 @@ def test_a_message_goes_out_is_fetched_and_taken_over(pair, draft, summons, tmp_
         failing="no handover",
     )
     assert [one["event"] for one in found["timeline"]].count("receipt.recorded") == 2
+    assert found["case"] in call(there, "cases", "--peer", here.id)
+    shown = call(there, "case", found["case"])
+    assert "qp.justice may send" in shown
+    assert message in shown
 
 
 def test_an_empty_and_a_large_attachment_arrive_whole(pair, draft, tmp_path):
@@ -242,6 +246,7 @@ def test_leaves_that_were_changed_do_not_lead_to_the_root(pair):
         ["retry", UNKNOWN],
         ["peers", "show", "qq.nobody"],
         ["peers", "check", "qq.nobody"],
+        ["case", UNKNOWN],
         ["audit", "show", "999999"],
         ["token", "revoke", UNKNOWN],
         ["show", "../peers"],

@@ -75,6 +75,12 @@ def test_another_key_info_or_length_does_not_open(key, sealed, info):
         key.open(sealed, info)
 
 
+@pytest.mark.parametrize("length", [0, ENCAPSULATION_BYTES, OVERHEAD_BYTES - 1])
+def test_what_cannot_hold_an_encapsulation_and_a_tag_is_not_tried(length):
+    with pytest.raises(CannotOpen, match="shorter"):
+        KEY.open(SEALED[:length], b"info")
+
+
 # One position in each part: ML-KEM ciphertext, its end, X25519 share, its end, ciphertext, tag.
 @pytest.mark.parametrize("position", [0, 500, 1087, 1088, 1119, 1120, 1126, len(SEALED) - 1])
 @pytest.mark.parametrize("bit", range(8))

@@ -389,6 +389,15 @@ class TestGeneral:
         with pytest.raises(MalformedToken):
             verify_general(raw, self.CARD, KEYS)
 
+    @pytest.mark.parametrize(
+        "text",
+        [header(typ=CARD, b64=True), header(typ=CARD, cty="x"), header(), header(typ=CARD) + " " * 512],
+    )
+    def test_a_header_is_as_strict_before_anything_is_verified(self, text):
+        signature = {"protected": b64url(text.encode()), "signature": b64url(bytes(64))}
+        with pytest.raises(MalformedToken):
+            peek_general(json.dumps({"payload": "e30", "signatures": [signature]}).encode(), self.CARD)
+
     @pytest.mark.parametrize("raw", [b"", b"\xff", b"\xef\xbb\xbf{}", b'{"payload":"","payload":""}'])
     def test_what_is_not_strict_json_is_malformed(self, raw):
         with pytest.raises(MalformedToken):
