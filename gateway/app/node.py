@@ -30,6 +30,7 @@ from gateway.web.federation import federation_app
 from gateway.web.hook import hook_app
 from gateway.workers.cards import CardKeeper
 from gateway.workers.courier import Courier, Parts
+from gateway.workers.keeper import Keeper
 from keys.vault import Keyring
 
 _WATCH_S = 10.0
@@ -148,6 +149,9 @@ async def running(settings: Settings, outside: Outside) -> AsyncIterator[Running
         workers = [
             delivering,
             asyncio.create_task(keeper.run(), name="the card keeper"),
+            asyncio.create_task(
+                Keeper(store=inside.store, blobs=inside.blobs, clock=outside.clock).run(), name="the keeper"
+            ),
             asyncio.create_task(inside.watch(), name="the watch"),
         ]
         try:

@@ -317,7 +317,7 @@ class Delivery(RuleBasedStateMachine):
 
     @rule(side=sides, faults=faults, crash=crashes)
     def deliver(self, side: AuthorityId, faults: list[Fault], crash: Any) -> None:
-        self.world.faults, self.world.crash = faults, crash
+        self.world.faults, self.world.crash = list(faults), crash
         self.run(self.world.work(side))
         self.world.faults, self.world.crash = [], None
 
