@@ -8,7 +8,9 @@ and, once the network has healed, in `teardown`.
 import asyncio
 import contextlib
 import itertools
+import random
 import tempfile
+import uuid
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
@@ -47,7 +49,7 @@ from gateway.web.release import release
 from gateway.workers.parts import Parts
 from gateway.workers.route import Route
 from keys.sealing import SealingKey
-from tests.support.authorities import DAY_MS, FixedClock, FixedEntropy, Party, make_authority
+from tests.support.authorities import DAY_MS, FixedClock, Party, make_authority
 from tests.support.memory import Crashed, Disk, MemoryStore
 from tests.support.stations import GONE, LOST, Station
 
@@ -69,6 +71,19 @@ class Fault(Enum):
     TWICE = auto()
     LATE = auto()
     BUSY = auto()
+
+
+class SeededEntropy:
+    """Ids that are the same each time, so that an example can be played again."""
+
+    def __init__(self) -> None:
+        self._random = random.Random(18)
+
+    def uuid4(self) -> str:
+        return str(uuid.UUID(int=self._random.getrandbits(128), version=4))
+
+    def jitter(self) -> float:
+        return self._random.random()
 
 
 @cache
@@ -138,7 +153,7 @@ class World:
     """Both sides: what survives on their disks, and the processes that run at present."""
 
     def __init__(self, folder: Path) -> None:
-        self.blobs = BlobFolder(folder)
+        self.blobs, self.entropy = BlobFolder(folder), SeededEntropy()
         self.clocks = {side: FixedClock() for side in SIDES}
         self.disks = {side: Disk() for side in SIDES}
         self.parties: dict[AuthorityId, Party] = {side: make_authority(side) for side in SIDES}
@@ -158,13 +173,13 @@ class World:
 
     async def start(self, side: AuthorityId) -> None:
         """Start the process of *side* over its disk."""
-        clock, entropy = self.clocks[side], FixedEntropy()
+        clock, entropy = self.clocks[side], self.entropy
 
         def probe(point: str) -> None:
             self.passed(side, point)
 
         store = MemoryStore(self.parties[side], clock, entropy, self.disks[side], probe)
-        station = Station(self.parties[side], store, clock, self.blobs)
+        station = Station(self.parties[side], store, clock, self.blobs, entropy)
         await station.directory.refresh()
         self.stations[side] = station
         parts = Parts(

@@ -25,6 +25,7 @@ from gateway.ports import (
     BlobRow,
     Change,
     Direction,
+    Entropy,
     MessageRow,
     NoticeRow,
     PeerRow,
@@ -56,9 +57,16 @@ async def _unused(*_: object) -> Any:
 class Station:
     """An authority's rules and rows."""
 
-    def __init__(self, party: Party, store: Store, clock: FixedClock, blobs: BlobFolder) -> None:
+    def __init__(
+        self,
+        party: Party,
+        store: Store,
+        clock: FixedClock,
+        blobs: BlobFolder,
+        entropy: Entropy | None = None,
+    ) -> None:
         self.party, self.store, self.clock, self.blobs = party, store, clock, blobs
-        self.entropy = FixedEntropy()
+        self.entropy = entropy or FixedEntropy()
         self.directory = Directory(store, party.card)
         self.cards_wanted: list[AuthorityId] = []
         self.context = Context(
