@@ -7,9 +7,8 @@ is left alone until it has been recorded. A crash repeats a post, which the peer
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 import structlog
 
@@ -22,6 +21,7 @@ from gateway.ports import MessageRow, Outgoing, PeerRow
 from gateway.workers.carriage import Carriage
 from gateway.workers.outcomes import Outcomes
 from gateway.workers.parts import Parts
+from gateway.workers.recording import UnderWay
 from gateway.workers.way import Obstructed, answer_of, check
 
 _POLL_S = 1.0
@@ -32,7 +32,6 @@ _ABOUT_ONE = frozenset({421, 424, 425})
 """Unsigned answers that only an envelope can get, never a batch."""
 
 _log = structlog.get_logger(__name__)
-_Recording = Callable[[], Coroutine[Any, Any, None]]
 
 
 class Route:
@@ -47,8 +46,7 @@ class Route:
         self._carriage = Carriage(parts)
         self._carrying: MessageId | None = None
         self._wake = asyncio.Event()
-        self._under_way: dict[MessageId | int, asyncio.Task[None]] = {}
-        self._troubled = False
+        self._under_way = UnderWay(authority, self.wake)
         self._look_ms = 0
         self._clear: PeerRow | None = None
         self._client: PeerClient | None = None
@@ -66,31 +64,36 @@ class Route:
                 rest_s = await self._guarded_round()
                 if rest_s:
                     await _within(self._wake, rest_s)
-            await self._stop_carrying()
-            await asyncio.gather(*self._under_way.values())
+            if self._carrying is not None:  # taken up after the next start
+                await self._under_way.break_off(self._carrying)
+            await self._under_way.finish()
         finally:
-            await self._stop_carrying()
-            left = [*self._under_way.values()]
-            for task in left:
-                task.cancel()  # drops the waiter: what was handed to the store is written all the same
-            await asyncio.gather(*left, return_exceptions=True)
+            await self._under_way.break_off()
             await self._hang_up()
 
     async def _guarded_round(self) -> float:
         """Do a round; return how many seconds to rest unless woken."""
         try:
-            if self._troubled:  # something could not be recorded, and would be posted again at once
-                self._troubled = False
+            if self._under_way.troubled:
+                self._under_way.troubled = False
                 await _within(self._stopping, _POLL_S)
             return await self._round()
         except Unavailable:
             _log.warning("courier.store_unavailable", peer=self._authority)
-            self._troubled = True
+            self._under_way.troubled = True
         except Exception as error:  # noqa: BLE001 - one peer must not end the others: logged, and backed off
-            _log.error("courier.failed", peer=self._authority, error=type(error).__name__)
+            await self._recover(error)
+        return 0
+
+    async def _recover(self, error: Exception) -> None:
+        """Begin anew after what nobody foresaw: with another connection, after a while."""
+        _log.error("courier.failed", peer=self._authority, error=type(error).__name__)
+        try:
             await self._hang_up()
             await self._back_off(Obstructed("internal"))
-        return 0
+        except Exception as another:  # noqa: BLE001 - logged, and the next round waits before it tries again
+            _log.error("courier.failed", peer=self._authority, error=type(another).__name__)
+            self._under_way.troubled = True
 
     async def _round(self) -> float:
         peer = self._parts.directory.peers.get(self._authority)
@@ -153,8 +156,7 @@ class Route:
             return True
         for one, reply in zip(batch, replies, strict=True):
             self._take(peer, one, reply)
-        while len(self._under_way) > _MOST_UNDER_WAY:
-            await asyncio.wait([*self._under_way.values()], return_when=asyncio.FIRST_COMPLETED)
+        await self._under_way.fewer_than(_MOST_UNDER_WAY)
         return True
 
     async def _post_together(self, client: PeerClient, batch: Sequence[Outgoing]) -> list[Reply]:
@@ -179,7 +181,7 @@ class Route:
         """Have the answer to one envelope recorded."""
         if reply.receipt is not None or reply.code == "blobs_missing":
             self._carriage.forget(one.message.id)
-        self._start(
+        self._under_way.start(
             one.message.id,
             partial(self._outcomes.posted, peer, one, reply),
             partial(self._outcomes.deferred, one.message, "internal"),
@@ -198,7 +200,7 @@ class Route:
                     ready.append(one)
                 elif self._carrying is None:
                     self._carrying = one.message.id
-                    self._start(
+                    self._under_way.start(
                         one.message.id,
                         partial(self._bring_blobs, peer, one.message),
                         partial(self._outcomes.deferred, one.message, "internal"),
@@ -217,13 +219,6 @@ class Route:
             await self._back_off(fault)
         finally:
             self._carrying = None
-
-    async def _stop_carrying(self) -> None:
-        """Break a transfer off; it is taken up after the next start."""
-        task = None if self._carrying is None else self._under_way.get(self._carrying)
-        if task is not None:
-            task.cancel()
-            await asyncio.wait([task])
 
     # -- the outcome of expired messages, and later receipts
 
@@ -244,7 +239,7 @@ class Route:
                 continue
             client = await self._connected(peer)
             reply = await answer_of(client.close_message(message.id, message.envelope_sha256))
-            self._start(
+            self._under_way.start(
                 message.id,
                 partial(self._outcomes.asked, peer, message, reply),
                 partial(self._outcomes.silent, message, "internal"),
@@ -262,41 +257,12 @@ class Route:
             receipt = await self._store.receipt(notice.entry)
             client = await self._connected(peer)
             reply = check(await answer_of(client.post_receipt(receipt)))
-            self._start(
+            self._under_way.start(
                 notice.entry,
                 partial(self._outcomes.brought, notice, reply),
                 partial(self._outcomes.brought, notice, Reply(0, code="internal")),
             )
         return bool(idle)
-
-    # -- recording
-
-    def _start(self, key: MessageId | int, recording: _Recording, otherwise: _Recording) -> None:
-        """Record beside the next rounds; *key* is under way until that is done.
-
-        What fails in a way that nobody foresaw is recorded by *otherwise*: it backs off alone.
-        """
-        self._under_way[key] = asyncio.create_task(self._record(key, recording, otherwise))
-
-    async def _record(self, key: MessageId | int, recording: _Recording, otherwise: _Recording) -> None:
-        try:
-            try:
-                await recording()
-            except Unavailable:
-                self._troubled = True
-            except Exception as error:  # noqa: BLE001 - logged, and recorded as the message's problem
-                self._note(error, key)
-                await otherwise()
-        except Exception as error:  # noqa: BLE001 - logged, and the next round waits before it tries again
-            self._note(error, key)
-            self._troubled = True
-        finally:
-            del self._under_way[key]
-            self._wake.set()
-
-    def _note(self, error: Exception, key: MessageId | int) -> None:
-        named = {"message_id": key} if isinstance(key, str) else {"index": key}
-        _log.error("courier.message_failed", peer=self._authority, error=type(error).__name__, **named)
 
     # -- the way and the connection
 
@@ -310,7 +276,7 @@ class Route:
                 self._store, self._authority, fault.code, now_ms, jitter, retry_after_s=after_s
             )
         except Unavailable:
-            self._troubled = True
+            self._under_way.troubled = True
         else:
             _log.warning("courier.obstructed", peer=self._authority, code=fault.code, attempt=attempt)
 

@@ -51,9 +51,9 @@ class Bench:
         while True:
             route._wake.clear()
             rest_s = await route._guarded_round()
-            under_way = list(route._under_way.values())
-            await asyncio.gather(*under_way)
-            if rest_s and not under_way and not route._wake.is_set():
+            busy = len(route._under_way)
+            await route._under_way.finish()
+            if rest_s and not busy and not route._wake.is_set():
                 return
 
     def pass_by(self, ms: int) -> None:

@@ -113,8 +113,8 @@ async def test_a_store_that_cannot_write_is_asked_again(bench: Bench, monkeypatc
     monkeypatch.setattr(bench.store, "record", failing)
     route = bench.route()
     await route._guarded_round()
-    await asyncio.gather(*route._under_way.values())
-    assert route._troubled  # the next round waits a moment, then posts the same again
+    await route._under_way.finish()
+    assert route._under_way.troubled  # the next round waits a moment, then posts the same again
     assert (await bench.sender.message(PEER, row.id)).state == "queued"
     monkeypatch.setattr("gateway.workers.route._POLL_S", 0.0)
     await bench.work_off(route)
@@ -203,3 +203,24 @@ async def test_a_crash_around_a_post_loses_nothing_and_sends_nothing_twice(bench
     assert len(entries) == 1
     assert [one.body for one in await bench.store.envelopes(row.id)] == [None]
     assert bench.there.store.of(EnvelopeRow) == []
+
+
+async def test_a_route_goes_on_even_if_it_cannot_back_off(bench: Bench, monkeypatch: pytest.MonkeyPatch):
+    row = await bench.sender.submit(PEER)
+    bench.peer.script["post"] = [LookupError()]
+    record, failures = bench.store.record, [RuntimeError()]
+
+    async def failing(change):
+        if change.name == "route" and failures:
+            raise failures.pop()
+        return await record(change)
+
+    monkeypatch.setattr(bench.store, "record", failing)
+    monkeypatch.setattr("gateway.workers.route._POLL_S", 0.0)
+    route = bench.route()
+    with capture_logs() as logs:
+        await bench.work_off(route)
+    errors = [line["error"] for line in logs if line["event"] == "courier.failed"]
+    assert errors == ["LookupError", "RuntimeError"]
+    await bench.work_off(route)
+    assert (await bench.sender.message(PEER, row.id)).state == "accepted"

@@ -556,7 +556,7 @@ class TestBlobs:
 
         bench.peer.script["blob"] = [slow]
         await route._guarded_round()
-        await asyncio.gather(*(task for key, task in route._under_way.items() if key != heavy.id))
+        await asyncio.gather(*(task for key, task in route._under_way._tasks.items() if key != heavy.id))
         assert [await state(bench, row) for row in (heavy, light)] == ["queued", "accepted"]
         assert bench.peer.calls[0] == ("post", 1)
         gate.set()
