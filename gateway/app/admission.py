@@ -7,7 +7,8 @@ from pathlib import Path
 
 from gateway.core.entry import Draft
 from gateway.core.errors import Misconfigured, Stale
-from gateway.ports import Change, Clock, Store, TokenRow
+from gateway.ports import Change, Clock, Store
+from gateway.rows import TokenRow
 from gateway.web.tokens import Scope, token_row, token_sha256
 
 _NAME = "art18"

@@ -3,7 +3,7 @@
 import asyncio
 
 from gateway.config import Keys
-from gateway.core.card import Card
+from gateway.core.card import Card, roles_lacking
 from gateway.core.errors import Misconfigured
 from keys.certificates import TlsKey
 from keys.vault import Keyring, read_passphrase, read_vault
@@ -45,24 +45,8 @@ def check_keys(card: Card, keyring: Keyring, authority: str) -> None:
     """
     if card.authority != authority:
         raise Misconfigured(f"authority.id: it is {authority}, but the card is of {card.authority}")
-    held: set[str | bytes] = {
-        *keyring.signing,
-        *keyring.sealing,
-        *(key.certificate for key in keyring.tls),
-        keyring.log.ed.public,
-        keyring.log.lattice.public,
-        keyring.witness.ed.public,
-        keyring.witness.lattice.public,
-    }
-    named: dict[str, set[str | bytes]] = {
-        "signing": {key.kid for key in card.signing},
-        "sealing": {key.kid for key in card.sealing},
-        "tls": {one.der for one in card.tls},
-        "log": {card.log.ed_public, card.log.lattice_public},
-        "witness": {card.witness.ed_public, card.witness.lattice_public},
-    }
-    for role, keys in named.items():
-        if not keys <= held:
-            raise Misconfigured(
-                f"keys.vault: the key store lacks a {role} key that the card names; is it an older copy?"
-            )
+    roles = roles_lacking(card, keyring)
+    if roles:
+        raise Misconfigured(
+            f"keys.vault: the key store lacks a {roles[0]} key that the card names; is it an older copy?"
+        )

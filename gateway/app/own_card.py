@@ -11,7 +11,8 @@ from pathlib import Path
 from gateway.core.card import Card, parse_card, successor
 from gateway.core.errors import Malformed, Misconfigured, NotProved, Stale
 from gateway.core.ids import AuthorityId
-from gateway.ports import CardRow, Change, Clock, Store
+from gateway.ports import Change, Clock, Store
+from gateway.rows import CardRow
 
 
 def read_card(path: Path) -> Card:
@@ -74,17 +75,6 @@ async def record_cards(store: Store, path: Path, clock: Clock) -> Card:
             except NotProved as fault:
                 raise Misconfigured(f"keys.card: card {sequence} does not follow: {fault}") from None
         with contextlib.suppress(Stale):  # another process of this authority has recorded it meanwhile
-            await store.record(Change(name="own_card", puts=(_row(following, clock.now_ms()),)))
+            await store.record(Change(name="own_card", puts=(CardRow.of(following, clock.now_ms()),)))
         before = following
     return card
-
-
-def _row(card: Card, now_ms: int) -> CardRow:
-    return CardRow(
-        authority=card.authority,
-        sequence=card.sequence,
-        sha256=card.sha256,
-        version=0,
-        body=card.raw,
-        pinned_ms=now_ms,
-    )

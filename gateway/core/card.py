@@ -17,6 +17,7 @@ from keys.certificates import subject
 from keys.errors import BadSignature, KeyFault, UnknownKey
 from keys.signing import ALGORITHM as SIGNING_ALGORITHM
 from keys.signing import SigningKey
+from keys.vault import Keyring
 
 __all__ = [
     "LIFETIME_MS",
@@ -215,3 +216,23 @@ def _marks(card: Card) -> set[object]:
     """Return what must not recur in another authority's card."""
     subjects = {("subject", subject(one.der)) for one in card.tls}
     return {*roles(card), *subjects, card.log.origin, card.witness.name}
+
+
+def roles_lacking(card: Card, keyring: Keyring) -> list[str]:
+    """Return the roles of which *card* names a key that *keyring* does not hold."""
+    log, witness = keyring.log, keyring.witness
+    held: dict[str, set[str] | set[bytes]] = {
+        "signing": set(keyring.signing),
+        "sealing": set(keyring.sealing),
+        "tls": {one.certificate for one in keyring.tls},
+        "log": {log.ed.public, log.lattice.public},
+        "witness": {witness.ed.public, witness.lattice.public},
+    }
+    named: dict[str, set[str] | set[bytes]] = {
+        "signing": {key.kid for key in card.signing},
+        "sealing": {key.kid for key in card.sealing},
+        "tls": {one.der for one in card.tls},
+        "log": {card.log.ed_public, card.log.lattice_public},
+        "witness": {card.witness.ed_public, card.witness.lattice_public},
+    }
+    return [role for role, keys in named.items() if keys - held[role]]

@@ -12,7 +12,8 @@ from types import MappingProxyType
 from gateway.core.card import Card, parse_card
 from gateway.core.ids import AuthorityId, Digest
 from gateway.core.note import LogIdentity
-from gateway.ports import NEVER_PINNED, CardRow, PeerRow, Store
+from gateway.ports import Store
+from gateway.rows import NEVER_PINNED, CardRow, PeerRow
 
 
 @dataclass(frozen=True, slots=True)

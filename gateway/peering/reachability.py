@@ -6,7 +6,8 @@ from dataclasses import replace
 from gateway.core.backoff import OPEN, Way, obstructed
 from gateway.core.errors import Stale
 from gateway.core.ids import AuthorityId
-from gateway.ports import Change, PeerRow, Store
+from gateway.ports import Change, Store
+from gateway.rows import PeerRow
 
 
 def is_open(row: PeerRow, now_ms: int) -> bool:

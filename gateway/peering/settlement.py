@@ -18,20 +18,17 @@ from gateway.core.errors import Stale, Unavailable
 from gateway.core.ids import AuthorityId, Digest
 from gateway.core.note import LogIdentity
 from gateway.core.proof import Receipt, SentEnvelope, Statement, verify_receipt
-from gateway.ports import (
+from gateway.ports import Change, Clock, Entropy, Store
+from gateway.rows import (
     THIS_ENTRY,
     AlarmRow,
     CaseRow,
-    Change,
-    Clock,
     ContentRow,
     Direction,
-    Entropy,
     EnvelopeRow,
     MessageRow,
     ReceiptRow,
     Row,
-    Store,
 )
 from keys.rest import Box, StorageKey
 

@@ -9,7 +9,8 @@ from gateway.core.entry import Draft
 from gateway.core.errors import Malformed, Misuse, NotProved, Stale, Untrusted
 from gateway.peering.client import PeerClient
 from gateway.peering.directory import Directory
-from gateway.ports import NEVER_PINNED, AlarmRow, CardRow, Change, Clock, PeerRow, Store
+from gateway.ports import Change, Clock, Store
+from gateway.rows import NEVER_PINNED, AlarmRow, CardRow, PeerRow
 
 _MOST_AT_ONCE = 64
 
@@ -98,7 +99,7 @@ async def _pin(card: Card, store: Store, clock: Clock) -> None:
         peer=card.authority,
         extra=(("card_sequence", card.sequence), ("card_sha256", card.sha256)),
     )
-    rows = (_row(card, clock.now_ms()), replace(peer, sequence=card.sequence, card_sha256=card.sha256))
+    rows = (CardRow.of(card, clock.now_ms()), replace(peer, sequence=card.sequence, card_sha256=card.sha256))
     with contextlib.suppress(Stale):
         await store.record(Change(name="pin", entries=(draft,), puts=rows))
 
@@ -110,7 +111,7 @@ async def _keep(second: Card, card: Card, store: Store, clock: Clock) -> None:
         return
     if await store.get(AlarmRow, "card_fork", card.authority) is None:
         with contextlib.suppress(Stale):
-            await store.record(Change(name="fork", puts=(_row(second, NEVER_PINNED),)))
+            await store.record(Change(name="fork", puts=(CardRow.of(second, NEVER_PINNED),)))
     await _alarm("card_fork", card, store, clock)
 
 
@@ -126,14 +127,3 @@ async def _alarm(code: str, card: Card, store: Store, clock: Clock) -> None:
     )
     with contextlib.suppress(Stale):  # another process raised it
         await store.record(Change(name="alarm", puts=(row,)))
-
-
-def _row(card: Card, pinned_ms: int) -> CardRow:
-    return CardRow(
-        authority=card.authority,
-        sequence=card.sequence,
-        sha256=card.sha256,
-        version=0,
-        body=card.raw,
-        pinned_ms=pinned_ms,
-    )

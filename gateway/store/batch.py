@@ -19,18 +19,8 @@ from gateway.core.ids import AuthorityId
 from gateway.core.merkle import inclusion, leaf_hash
 from gateway.core.note import Checkpoint, LogIdentity, sign_checkpoint, verify_checkpoint
 from gateway.core.proof import Receipt, encode_proof
-from gateway.ports import (
-    Change,
-    Clock,
-    Direction,
-    Logged,
-    MessageRow,
-    NoticeRow,
-    PeerRow,
-    Probe,
-    Recorded,
-    Row,
-)
+from gateway.ports import Change, Clock, Logged, Probe, Recorded
+from gateway.rows import Direction, MessageRow, NoticeRow, PeerRow, Row
 from gateway.store.database import BadRow, Transaction
 from gateway.store.ledger import (
     ADD_CHECKPOINT,

@@ -3,18 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 from gateway.core.ids import AuthorityId, CaseId, MessageId
-from gateway.ports import (
-    AnyRow,
-    BlobRow,
-    CaseRow,
-    EnvelopeRow,
-    MessageFilter,
-    MessageRow,
-    NoticeRow,
-    Outgoing,
-    ReceiptRow,
-    UploadRow,
-)
+from gateway.ports import MessageFilter, Outgoing
+from gateway.rows import AnyRow, BlobRow, CaseRow, EnvelopeRow, MessageRow, NoticeRow, ReceiptRow, UploadRow
 from gateway.store.database import Database
 from gateway.store.questions import (
     DUE,

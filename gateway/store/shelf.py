@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.core.errors import Stale
-from gateway.ports import THIS_ENTRY, Row
+from gateway.rows import THIS_ENTRY, Row
 from gateway.store.database import BadRow, Transaction
 from gateway.store.statements import delete, insert, update, versions
 from gateway.store.tables import KINDS, Key, Kind

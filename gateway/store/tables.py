@@ -12,7 +12,7 @@ from typing import Any, Generic, get_args, get_type_hints
 
 import sqlalchemy as sa
 
-from gateway.ports import (
+from gateway.rows import (
     AlarmRow,
     AnswerRow,
     AnyRow,

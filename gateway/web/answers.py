@@ -12,7 +12,8 @@ from gateway.core.entry import Draft
 from gateway.core.errors import Stale, Unavailable
 from gateway.core.ids import AuthorityId, Digest, MessageId
 from gateway.core.proof import Receipt
-from gateway.ports import THIS_ENTRY, AnswerRow, Change, Clock, ConflictRow, Probe, Row, Store
+from gateway.ports import Change, Clock, Probe, Store
+from gateway.rows import THIS_ENTRY, AnswerRow, ConflictRow, Row
 
 TRIES = 16
 """How often a decision is taken again that others have overtaken."""

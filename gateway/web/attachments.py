@@ -15,7 +15,7 @@ from gateway.core.envelope import Content
 from gateway.core.errors import Misuse
 from gateway.core.message import Attachment
 from gateway.core.strict import b64
-from gateway.ports import Direction, MessageRow
+from gateway.rows import Direction, MessageRow
 from gateway.web.content import log_reading, message_of, stored_content
 from gateway.web.context import CONTEXT, Context
 from gateway.web.documents import number

@@ -17,7 +17,8 @@ from gateway.core.errors import Malformed, PeerFault, Stale
 from gateway.core.ids import AuthorityId, Digest, parse_digest
 from gateway.peering.client import BLOB_TYPE
 from gateway.peering.directory import PinnedPeer
-from gateway.ports import BlobRow, Change
+from gateway.ports import Change
+from gateway.rows import BlobRow
 from gateway.store.blobs import BlobWriter
 from gateway.web.context import CONTEXT, Context
 from gateway.web.limits import check_media_type, chunks

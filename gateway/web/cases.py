@@ -9,7 +9,8 @@ from gateway.core.errors import Misuse
 from gateway.core.ids import parse_authority, parse_case_id
 from gateway.core.strict import time_text
 from gateway.peering.settlement import open_case
-from gateway.ports import CaseRow, MessageFilter
+from gateway.ports import MessageFilter
+from gateway.rows import CaseRow
 from gateway.web.context import CONTEXT
 from gateway.web.documents import Page, query, respond, respond_page
 from gateway.web.messages import summary

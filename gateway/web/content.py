@@ -8,7 +8,8 @@ from gateway.core.envelope import Content
 from gateway.core.errors import Misuse
 from gateway.core.message import Message, parse_common
 from gateway.core.strict import from_b64url
-from gateway.ports import Change, ContentRow, MessageRow
+from gateway.ports import Change
+from gateway.rows import ContentRow, MessageRow
 from gateway.web.context import CONTEXT, Context
 from gateway.web.middleware import BEARER
 from keys.rest import Box

@@ -9,6 +9,7 @@ from gateway.config import Settings
 from gateway.core.ids import AuthorityId
 from gateway.peering.client import PeerClient
 from gateway.peering.directory import Directory, PinnedPeer
+from gateway.peering.settlement import Settlement
 from gateway.ports import Clock, Entropy, Probe, Store, Unprobed
 from gateway.store.blobs import BlobFolder
 from keys.vault import Keyring
@@ -44,6 +45,16 @@ class Context:
     probe: Probe = field(default_factory=Unprobed)
     cards_wanted: Callable[[AuthorityId], None] = _nothing
     checks: Callable[[], Mapping[str, str | None]] = dict
+
+    def settlement(self) -> Settlement:
+        """Return what applies events to outgoing messages."""
+        return Settlement(
+            self.store,
+            self.directory.own.authority,
+            self.keyring().storage,
+            self.clock,
+            self.entropy,
+        )
 
 
 CONTEXT: web.AppKey[Context] = web.AppKey("context", Context)

@@ -18,8 +18,8 @@ from gateway.core.strict import members, parse_json, time_text
 from gateway.peering.client import BATCH_TYPE, MAX_BATCH, MAX_BATCH_BYTES
 from gateway.peering.directory import PinnedPeer
 from gateway.peering.reachability import reopen
-from gateway.peering.settlement import Settlement
-from gateway.ports import AlarmRow, AnswerRow, Change, Direction, EntryFilter, MessageRow
+from gateway.ports import Change, EntryFilter
+from gateway.rows import AlarmRow, AnswerRow, Direction, MessageRow
 from gateway.web.answers import Answer
 from gateway.web.blobs import blob_routes
 from gateway.web.context import CONTEXT, Context
@@ -181,13 +181,7 @@ async def _post_receipt(request: web.Request) -> web.Response:
     check_media_type(request, "application/json")
     context, peer = request.app[CONTEXT], request[PEER]
     receipt = parse_receipt(await read_body(request, MAX_RECEIPT_BYTES))
-    settlement = Settlement(
-        context.store,
-        context.directory.own.authority,
-        context.keyring().storage,
-        context.clock,
-        context.entropy,
-    )
+    settlement = context.settlement()
     try:
         message = await _sent(context, peer, parse_entry(receipt.entry))
         envelopes = await context.store.envelopes(message.id)

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from gateway.core.errors import Malformed, Misuse
 from gateway.core.strict import sha256
-from gateway.ports import IdempotencyRow, Store
+from gateway.ports import Store
+from gateway.rows import IdempotencyRow
 
 _KEY = re.compile(r"[!-~]{1,255}", re.ASCII)
 

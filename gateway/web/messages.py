@@ -12,16 +12,8 @@ from gateway.core.ids import AuthorityId, parse_authority, parse_case_id, parse_
 from gateway.core.proof import parse_receipt
 from gateway.core.strict import parse_json, time_text
 from gateway.peering.reachability import reopen
-from gateway.peering.settlement import Settlement
-from gateway.ports import (
-    THIS_ENTRY,
-    Change,
-    Direction,
-    EntryFilter,
-    MessageFilter,
-    MessageRow,
-    NoticeRow,
-)
+from gateway.ports import Change, EntryFilter, MessageFilter
+from gateway.rows import THIS_ENTRY, Direction, MessageRow, NoticeRow
 from gateway.web.content import log_reading, message_of, stored_content
 from gateway.web.context import CONTEXT
 from gateway.web.documents import Page, query, read_json_bytes, respond, respond_bytes, respond_page
@@ -199,13 +191,7 @@ async def _outgoing(request: web.Request) -> MessageRow:
 async def _step(request: web.Request, event: delivery.Retry | delivery.Cancel) -> MessageRow:
     """Apply an operator's *event* to an outgoing message. Raises Misuse."""
     context, row = request.app[CONTEXT], await _outgoing(request)
-    settlement = Settlement(
-        context.store,
-        context.directory.own.authority,
-        context.keyring().storage,
-        context.clock,
-        context.entropy,
-    )
+    settlement = context.settlement()
     return await settlement.settle(row, event, actor_ref=request[BEARER].id)
 
 

@@ -11,7 +11,7 @@ from gateway.core.errors import Flaw, Misuse
 from gateway.core.ids import AuthorityId, Digest
 from gateway.core.message import SignedMessage
 from gateway.peering.directory import PinnedPeer
-from gateway.ports import ContentRow, Direction, EnvelopeRow
+from gateway.rows import ContentRow, Direction, EnvelopeRow
 from gateway.web.context import Context
 from gateway.web.drafts import signed
 

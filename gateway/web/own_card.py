@@ -9,11 +9,12 @@ from http import HTTPStatus
 
 from aiohttp import web
 
-from gateway.core.card import MAX_BYTES, Card, check_apart, successor
+from gateway.core.card import MAX_BYTES, Card, check_apart, roles_lacking, successor
 from gateway.core.entry import Draft
 from gateway.core.errors import Misuse
 from gateway.core.strict import time_text
-from gateway.ports import CardRow, Change
+from gateway.ports import Change
+from gateway.rows import CardRow
 from gateway.web.context import CONTEXT
 from gateway.web.documents import query, respond
 from gateway.web.limits import check_media_type, read_body
@@ -43,14 +44,7 @@ async def renew(request: web.Request) -> web.Response:
         raise Misuse(HTTPStatus.CONFLICT, "other_log", "a card does not change the log or the witness")
     keyring = await context.reread_vault()
     _check_held(card, keyring)
-    row = CardRow(
-        authority=card.authority,
-        sequence=card.sequence,
-        sha256=card.sha256,
-        version=0,
-        body=card.raw,
-        pinned_ms=context.clock.now_ms(),
-    )
+    row = CardRow.of(card, context.clock.now_ms())
     entry = Draft(
         event="card.pinned",
         outcome="ok",
@@ -69,13 +63,7 @@ def _check_held(card: Card, keyring: Keyring) -> None:
     Raises:
         Misuse: 409 `keys_missing`, with the roles.
     """
-    certificates = {one.certificate for one in keyring.tls}
-    held = {
-        "signing": all(key.kid in keyring.signing for key in card.signing),
-        "sealing": all(key.kid in keyring.sealing for key in card.sealing),
-        "tls": all(one.der in certificates for one in card.tls),
-    }
-    missing = [role for role, there in held.items() if not there]
+    missing = roles_lacking(card, keyring)
     if missing:
         raise Misuse(
             HTTPStatus.CONFLICT,

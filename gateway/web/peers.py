@@ -14,7 +14,8 @@ from gateway.core.ids import AuthorityId, parse_authority
 from gateway.core.strict import as_text, parse_time, time_text
 from gateway.peering.client import PeerClient, PeerUnavailable
 from gateway.peering.directory import PinnedPeer
-from gateway.ports import CardRow, Change, PeerRow
+from gateway.ports import Change
+from gateway.rows import CardRow, PeerRow
 from gateway.web.context import CONTEXT, Context
 from gateway.web.documents import query, read_document, respond, respond_part
 from gateway.web.middleware import BEARER
@@ -131,14 +132,7 @@ async def _ceremony(context: Context, card: Card, known: PinnedPeer | None, acto
         added_ms=now_ms if known is None else known.row.added_ms,
     )
     seen = await context.store.get(CardRow, card.authority, card.sequence, card.sha256)
-    row = CardRow(
-        authority=card.authority,
-        sequence=card.sequence,
-        sha256=card.sha256,
-        version=0,
-        body=card.raw,
-        pinned_ms=now_ms,
-    )
+    row = CardRow.of(card, now_ms)
     entry = Draft(
         event="peer.added" if known is None else "card.pinned",
         outcome="ok",

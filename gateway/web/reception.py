@@ -16,20 +16,11 @@ from gateway.core.entry import Draft
 from gateway.core.envelope import Envelope, encode_content
 from gateway.core.errors import GatewayFault, PeerFault, Stale, Unavailable
 from gateway.core.findings import findings, to_json
-from gateway.core.ids import AuthorityId, CaseId, Digest, MessageId
+from gateway.core.ids import CaseId, Digest, MessageId
 from gateway.core.intake import Answered, Judged, Opened, Refused
 from gateway.peering.directory import PinnedPeer
 from gateway.peering.settlement import move_case, open_case
-from gateway.ports import (
-    THIS_ENTRY,
-    AnswerRow,
-    BlobRow,
-    CaseRow,
-    ContentRow,
-    Direction,
-    MessageRow,
-    Row,
-)
+from gateway.rows import THIS_ENTRY, AnswerRow, BlobRow, CaseRow, ContentRow, Direction, MessageRow, Row
 from gateway.web.answers import TRIES, Answer, Answers
 from gateway.web.context import Context
 from gateway.web.openings import Openings
@@ -221,7 +212,7 @@ class Reception:
         plaintext = encode_content(judged.opened.content.jws, judged.opened.content.blob_keys)
         box = custody.box_content(storage, Direction.IN, authority, message.id, plaintext)
         moved = cases.add(history, judged.step)
-        before = item.case or _new_case(authority, message.case, now_ms)
+        before = item.case or CaseRow.opened(authority, message.case, now_ms)
         rows: tuple[Row, ...] = (
             MessageRow(
                 direction=Direction.IN,
@@ -268,17 +259,4 @@ def _refusal(event: str, peer: PinnedPeer, item: _Item, refused: Refused) -> Dra
         message_id=item.id,
         envelope_sha256=item.envelope.sha256,
         message_sha256=refused.message_sha256,
-    )
-
-
-def _new_case(peer: AuthorityId, case: CaseId, now_ms: int) -> CaseRow:
-    return CaseRow(
-        peer=peer,
-        id=case,
-        version=0,
-        state="",
-        opened_ms=now_ms,
-        changed_ms=now_ms,
-        wrapped_key=b"",
-        history=b"",
     )

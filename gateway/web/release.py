@@ -13,7 +13,8 @@ from gateway.core.errors import Stale, Unavailable
 from gateway.core.findings import findings, to_json
 from gateway.core.strict import time_text
 from gateway.peering.settlement import delivery_of, move_case, newest_links, open_case
-from gateway.ports import THIS_ENTRY, CaseRow, Change, Direction, MessageRow, Row
+from gateway.ports import Change
+from gateway.rows import THIS_ENTRY, CaseRow, Direction, MessageRow, Row
 from gateway.web.content import message_of, stored_content
 from gateway.web.context import Context
 from gateway.web.outgoing import check_allowed, pack, recipient, sign

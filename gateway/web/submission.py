@@ -14,21 +14,13 @@ from gateway.core.case import History
 from gateway.core.entry import Draft
 from gateway.core.errors import Flaw, Malformed, Misuse, Stale, Unavailable
 from gateway.core.findings import Finding, findings, to_json
-from gateway.core.ids import AuthorityId, CaseId, Digest, MessageId
+from gateway.core.ids import CaseId, Digest, MessageId
 from gateway.core.message import SignedMessage
 from gateway.core.strict import as_text, parse_object
 from gateway.peering.directory import PinnedPeer
 from gateway.peering.settlement import move_case, newest_links, open_case
-from gateway.ports import (
-    THIS_ENTRY,
-    CaseRow,
-    Change,
-    Direction,
-    MessageFilter,
-    MessageRow,
-    Row,
-    UploadRow,
-)
+from gateway.ports import Change, MessageFilter
+from gateway.rows import THIS_ENTRY, CaseRow, Direction, MessageRow, Row, UploadRow
 from gateway.web.context import Context
 from gateway.web.documents import encode
 from gateway.web.drafts import Frame, MessageDraft, parse_draft
@@ -183,7 +175,7 @@ class Submission:
     async def _case(self, draft: MessageDraft, now_ms: int) -> tuple[CaseRow, History]:
         """Return the case of the draft with its history: a new one if it names none."""
         if draft.case is None:
-            return _new_case(draft.to, CaseId(self._context.entropy.uuid4()), now_ms), History()
+            return CaseRow.opened(draft.to, CaseId(self._context.entropy.uuid4()), now_ms), History()
         row = await self._store.get(CaseRow, draft.to, draft.case)
         if row is None:
             flaw = Flaw("/case", "a case with this peer, or left out to open one")
@@ -297,19 +289,6 @@ def _override(found: Sequence[Finding], draft: MessageDraft) -> str | None:
 
 def _listed(found: Sequence[Finding]) -> list[dict[str, object]]:
     return [asdict(finding) for finding in found]
-
-
-def _new_case(peer: AuthorityId, case: CaseId, now_ms: int) -> CaseRow:
-    return CaseRow(
-        peer=peer,
-        id=case,
-        version=0,
-        state="",
-        opened_ms=now_ms,
-        changed_ms=now_ms,
-        wrapped_key=b"",
-        history=b"",
-    )
 
 
 def _location(message: str) -> str:

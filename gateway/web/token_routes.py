@@ -9,7 +9,8 @@ from gateway.core.entry import Draft
 from gateway.core.errors import Malformed, Misuse
 from gateway.core.ids import parse_message_id
 from gateway.core.strict import as_list, as_text, parse_time, time_text
-from gateway.ports import Change, TokenRow
+from gateway.ports import Change
+from gateway.rows import TokenRow
 from gateway.web.context import CONTEXT
 from gateway.web.documents import query, read_document, respond, respond_part
 from gateway.web.middleware import BEARER, TOKENS

@@ -14,7 +14,8 @@ from enum import StrEnum
 
 from gateway.core.errors import Misuse
 from gateway.core.ids import Digest
-from gateway.ports import Clock, Store, TokenRow
+from gateway.ports import Clock, Store
+from gateway.rows import TokenRow
 
 PREFIX = "art18_"
 _SECRET_BYTES = 32

@@ -17,7 +17,8 @@ from aiohttp import web
 from gateway.core import custody
 from gateway.core.errors import Misuse, PeerFault, Stale
 from gateway.core.ids import Digest, parse_message_id
-from gateway.ports import Change, UploadRow
+from gateway.ports import Change
+from gateway.rows import UploadRow
 from gateway.store.blobs import BlobWriter
 from gateway.web.context import CONTEXT, Context
 from gateway.web.documents import number

@@ -8,7 +8,7 @@ if it is the connection that breaks: whether the peer is there at all, the route
 from gateway.core.ids import MessageId
 from gateway.peering.client import PeerUnavailable
 from gateway.peering.directory import PinnedPeer
-from gateway.ports import MessageRow
+from gateway.rows import MessageRow
 from gateway.workers.parts import Parts
 from gateway.workers.way import check
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import structlog
 
 from gateway.core.errors import Stale, Unavailable
-from gateway.ports import BlobRow, Change, Clock, Store, UploadRow
+from gateway.ports import Change, Clock, Store
+from gateway.rows import BlobRow, UploadRow
 from gateway.store.blobs import BlobFolder
 
 UNCLAIMED_MS = 7 * 24 * 3_600_000

@@ -9,7 +9,8 @@ from gateway.core.backoff import wait_ms
 from gateway.core.errors import Malformed, NotProved, Stale
 from gateway.peering.client import Reply
 from gateway.peering.directory import PinnedPeer
-from gateway.ports import AlarmRow, Change, EnvelopeRow, MessageRow, NoticeRow, Outgoing
+from gateway.ports import Change, Outgoing
+from gateway.rows import AlarmRow, EnvelopeRow, MessageRow, NoticeRow
 from gateway.workers.parts import Parts
 
 _NOT_PROVED = "receipt_not_proved"

@@ -17,7 +17,8 @@ from gateway.core.ids import AuthorityId, Digest, MessageId
 from gateway.peering.client import MAX_BATCH, MAX_BATCH_BYTES, PeerClient, PeerUnavailable, Reply
 from gateway.peering.directory import PinnedPeer
 from gateway.peering.reachability import is_open, obstruct, reopen
-from gateway.ports import MessageRow, Outgoing, PeerRow
+from gateway.ports import Outgoing
+from gateway.rows import MessageRow, PeerRow
 from gateway.workers.carriage import Carriage
 from gateway.workers.outcomes import Outcomes
 from gateway.workers.parts import Parts

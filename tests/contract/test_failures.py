@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from gateway.core.errors import Misconfigured, Unavailable
-from gateway.ports import AlarmRow
+from gateway.rows import AlarmRow
 from gateway.store import SqlStore
 from gateway.store.trail import NEWEST
 from tests.contract.conftest import Place, unplug

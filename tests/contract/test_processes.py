@@ -10,7 +10,7 @@ from gateway.core.errors import Misconfigured, Stale
 from gateway.core.merkle import leaf_hash, root, verify_inclusion
 from gateway.core.note import verify_checkpoint
 from gateway.core.proof import parse_proof
-from gateway.ports import AlarmRow
+from gateway.rows import AlarmRow
 from gateway.store import SqlStore
 from tests.contract.conftest import Place
 from tests.support.rows import OTHER, PEER, alarm, change, message

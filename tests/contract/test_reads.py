@@ -6,16 +6,8 @@ import uuid
 import pytest
 
 from gateway.core.ids import AuthorityId
-from gateway.ports import (
-    AlarmRow,
-    CaseRow,
-    Change,
-    Direction,
-    EntryFilter,
-    MessageFilter,
-    MessageRow,
-    Row,
-)
+from gateway.ports import Change, EntryFilter, MessageFilter
+from gateway.rows import AlarmRow, CaseRow, Direction, MessageRow, Row
 from gateway.store import SqlStore, questions, trail
 from tests.contract.conftest import Place
 from tests.support.authorities import NOW_MS, FixedClock

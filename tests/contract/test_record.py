@@ -5,7 +5,8 @@ import asyncio
 import pytest
 
 from gateway.core.errors import Malformed, Stale
-from gateway.ports import THIS_ENTRY, AlarmRow, Change, MessageRow, NoticeRow
+from gateway.ports import Change
+from gateway.rows import THIS_ENTRY, AlarmRow, MessageRow, NoticeRow
 from gateway.store import SqlStore
 from gateway.store.database import BadRow
 from tests.support.rows import PEER, alarm, change, draft, envelope, message, notice

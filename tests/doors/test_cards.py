@@ -15,7 +15,8 @@ from gateway.core.envelope import MEDIA_TYPE
 from gateway.core.ids import Digest
 from gateway.peering.client import PeerClient, PeerUnavailable
 from gateway.peering.successors import follow
-from gateway.ports import NEVER_PINNED, AlarmRow, CardRow, EntryFilter, PeerRow
+from gateway.ports import EntryFilter
+from gateway.rows import NEVER_PINNED, AlarmRow, CardRow, PeerRow
 from gateway.workers import cards
 from gateway.workers.cards import CardKeeper
 from keys.signing import SigningKey

@@ -13,7 +13,8 @@ from gateway.core.message import verify_message
 from gateway.core.proof import SentEnvelope, parse_receipt, verify_receipt
 from gateway.core.strict import sha256, time_text
 from gateway.peering.settlement import open_case
-from gateway.ports import CaseRow, Change, ContentRow, Direction, PeerRow
+from gateway.ports import Change
+from gateway.rows import CaseRow, ContentRow, Direction, PeerRow
 from gateway.web.tokens import Scope
 from tests.support.authorities import DAY_MS, NOW_MS, make_authority
 from tests.support.hooks import MARK, PEER, US, accepted, draft, open_hook, settlement_of

@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 
 from gateway.core.card import build_card, fingerprint, parse_card
-from gateway.ports import CardRow, Change, PeerRow
+from gateway.ports import Change
+from gateway.rows import CardRow, PeerRow
 from keys.signing import SigningKey
 from keys.vault import Keyring
 from tests.support.authorities import DAY_MS, NOW_MS, make_authority, next_tls, plan_of

@@ -11,7 +11,8 @@ from gateway.core.envelope import open_envelope, parse_envelope
 from gateway.core.message import verify_message
 from gateway.core.strict import time_text
 from gateway.peering.settlement import open_case
-from gateway.ports import CaseRow, ContentRow, Direction, MessageFilter
+from gateway.ports import MessageFilter
+from gateway.rows import CaseRow, ContentRow, Direction
 from gateway.web.tokens import Scope
 from keys.rest import Box
 from tests.support.authorities import DAY_MS, NOW_MS, make_authority

@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 
 from gateway.config import Limits
-from gateway.ports import UploadRow
+from gateway.rows import UploadRow
 from gateway.store.blobs import BlobWriter
 from keys.stream import CHUNK, sealed_size
 from tests.support.authorities import make_blob

@@ -15,13 +15,8 @@ from gateway.core.envelope import MEDIA_TYPE
 from gateway.core.proof import Receipt, parse_receipt
 from gateway.core.strict import sha256
 from gateway.peering.client import PeerClient
-from gateway.ports import (
-    AlarmRow,
-    Change,
-    Direction,
-    MessageRow,
-    ReceiptRow,
-)
+from gateway.ports import Change
+from gateway.rows import AlarmRow, Direction, MessageRow, ReceiptRow
 from tests.support.authorities import (
     Party,
     Posted,

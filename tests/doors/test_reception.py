@@ -14,7 +14,7 @@ import pytest
 from gateway.core.entry import parse_entry
 from gateway.core.envelope import MEDIA_TYPE
 from gateway.core.strict import sha256
-from gateway.ports import BlobRow, CaseRow, Direction, MessageRow
+from gateway.rows import BlobRow, CaseRow, Direction, MessageRow
 from keys.signing import SigningKey
 from tests.support.authorities import (
     Party,

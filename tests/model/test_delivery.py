@@ -33,7 +33,8 @@ from gateway.core.proof import Receipt, parse_receipt
 from gateway.core.strict import sha256
 from gateway.peering.client import PeerUnavailable, Reply
 from gateway.peering.settlement import open_case
-from gateway.ports import (
+from gateway.ports import Outgoing
+from gateway.rows import (
     AnswerRow,
     CaseRow,
     ContentRow,
@@ -41,7 +42,6 @@ from gateway.ports import (
     EnvelopeRow,
     MessageRow,
     NoticeRow,
-    Outgoing,
     ReceiptRow,
 )
 from gateway.store.blobs import BlobFolder

@@ -14,7 +14,8 @@ from gateway.core.ids import AuthorityId, Digest, MessageId
 from gateway.core.message import TYPE, SignedMessage, sign_message
 from gateway.core.note import LogIdentity, WitnessIdentity
 from gateway.core.strict import sha256, time_text
-from gateway.ports import CardRow, Change, PeerRow, Store
+from gateway.ports import Change, Store
+from gateway.rows import CardRow, PeerRow
 from keys.signing import SigningKey
 from keys.stream import StreamSealer, new_stream_key
 from keys.vault import Keyring

@@ -24,7 +24,8 @@ from gateway.peering.client import BLOB_TYPE, PeerClient
 from gateway.peering.directory import Directory
 from gateway.peering.settlement import move_case
 from gateway.peering.tls import admit, client_context, server_context
-from gateway.ports import THIS_ENTRY, CaseRow, Change, Direction, EnvelopeRow, MessageRow
+from gateway.ports import Change
+from gateway.rows import THIS_ENTRY, CaseRow, Direction, EnvelopeRow, MessageRow
 from gateway.store import SqlStore
 from gateway.store.blobs import BlobFolder
 from gateway.store.tables import metadata

@@ -20,7 +20,8 @@ from gateway.core.ids import MessageId
 from gateway.peering.client import PeerClient
 from gateway.peering.directory import Directory
 from gateway.peering.settlement import Settlement
-from gateway.ports import BlobRow, Change, Direction, EntryFilter, MessageRow, PeerRow
+from gateway.ports import Change, EntryFilter
+from gateway.rows import BlobRow, Direction, MessageRow, PeerRow
 from gateway.store import SqlStore
 from gateway.store.blobs import BlobFolder
 from gateway.store.tables import metadata

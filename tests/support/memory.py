@@ -14,24 +14,8 @@ from gateway.core.ids import AuthorityId, CaseId, MessageId
 from gateway.core.merkle import Frontier, inclusion, leaf_hash
 from gateway.core.note import Checkpoint, sign_checkpoint
 from gateway.core.proof import Receipt, encode_proof
-from gateway.ports import (
-    THIS_ENTRY,
-    Change,
-    Clock,
-    Direction,
-    Entropy,
-    EntryFilter,
-    EnvelopeRow,
-    Logged,
-    MessageFilter,
-    MessageRow,
-    NoticeRow,
-    Outgoing,
-    ReceiptRow,
-    Recorded,
-    Row,
-    UploadRow,
-)
+from gateway.ports import Change, Clock, Entropy, EntryFilter, Logged, MessageFilter, Outgoing, Recorded
+from gateway.rows import THIS_ENTRY, Direction, EnvelopeRow, MessageRow, NoticeRow, ReceiptRow, Row, UploadRow
 from gateway.store.outbox import OutboxSignal
 from gateway.store.tables import KINDS
 from tests.support.authorities import Party

@@ -6,12 +6,12 @@ from typing import Any
 
 from gateway.core.entry import Draft
 from gateway.core.ids import AuthorityId, CaseId, Digest, MessageId
-from gateway.ports import (
+from gateway.ports import Change
+from gateway.rows import (
     THIS_ENTRY,
     AlarmRow,
     BlobRow,
     CaseRow,
-    Change,
     Direction,
     EnvelopeRow,
     MessageRow,

@@ -20,18 +20,8 @@ from gateway.core.strict import sha256, time_text
 from gateway.peering.client import PeerUnavailable, Reply
 from gateway.peering.directory import Directory, PinnedPeer
 from gateway.peering.settlement import Settlement
-from gateway.ports import (
-    THIS_ENTRY,
-    BlobRow,
-    Change,
-    Direction,
-    Entropy,
-    MessageRow,
-    NoticeRow,
-    PeerRow,
-    Store,
-    UploadRow,
-)
+from gateway.ports import Change, Entropy, Store
+from gateway.rows import THIS_ENTRY, BlobRow, Direction, MessageRow, NoticeRow, PeerRow, UploadRow
 from gateway.store.blobs import BlobFolder
 from gateway.web.context import Context
 from gateway.web.problems import problem_of

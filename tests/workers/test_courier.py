@@ -7,7 +7,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from gateway.core.errors import Unavailable
-from gateway.ports import EntryFilter, EnvelopeRow, MessageRow
+from gateway.ports import EntryFilter
+from gateway.rows import EnvelopeRow, MessageRow
 from gateway.workers.courier import Courier
 from gateway.workers.route import Route
 from tests.support.authorities import make_authority, make_blob

@@ -1,6 +1,7 @@
 from dataclasses import replace
 
-from gateway.ports import BlobRow, Change
+from gateway.ports import Change
+from gateway.rows import BlobRow
 from gateway.workers.keeper import UNCLAIMED_MS, Keeper
 from tests.support.authorities import FixedClock, make_authority
 from tests.support.stores import make_store

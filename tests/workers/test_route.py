@@ -9,17 +9,8 @@ from gateway.core.case import newest, replay
 from gateway.core.proof import parse_receipt
 from gateway.peering.client import MAX_BATCH, MAX_BATCH_BYTES, Reply
 from gateway.peering.settlement import open_case
-from gateway.ports import (
-    AlarmRow,
-    AnswerRow,
-    CaseRow,
-    Change,
-    EntryFilter,
-    EnvelopeRow,
-    MessageRow,
-    NoticeRow,
-    Outgoing,
-)
+from gateway.ports import Change, EntryFilter, Outgoing
+from gateway.rows import AlarmRow, AnswerRow, CaseRow, EnvelopeRow, MessageRow, NoticeRow
 from gateway.workers.route import _one_batch
 from keys.vault import Keyring
 from tests.support.authorities import DAY_MS, make_blob

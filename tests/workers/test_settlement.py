@@ -5,7 +5,8 @@ import pytest
 from gateway.core.delivery import Cancel, Deferred, Release, Retry, Silent
 from gateway.core.errors import Misuse, WrongSubject
 from gateway.core.proof import Receipt, Statement
-from gateway.ports import Direction, EntryFilter, MessageRow, NoticeRow
+from gateway.ports import EntryFilter
+from gateway.rows import Direction, MessageRow, NoticeRow
 from tests.support.stations import LOST
 from tests.workers.conftest import PEER, SENDER, Bench
 

@@ -1,0 +1,312 @@
+"""State as it crosses to the store: frozen records, each with the `version` it was judged on.
+
+Version 0 says that the row must not exist yet; the store compares, and writes `version + 1`.
+The docstring of each names its key, in the order in which a lookup gives it.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Self, TypeVar
+
+from gateway.core.card import Card
+from gateway.core.ids import AuthorityId, CaseId, Digest, MessageId
+
+THIS_ENTRY = -1
+"""In a row's `entry`: the index that the change's first audit entry is about to get."""
+NEVER_PINNED = 0
+"""In a card's `pinned_ms`: it contradicts the pinned one."""
+
+
+class Direction(StrEnum):
+    """Which way a message went, seen from this node."""
+
+    IN = "in"
+    OUT = "out"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerRow:
+    """A peer whose card was pinned in a ceremony. Key: authority.
+
+    `sequence` is that of the pinned card. `attempt` and `next_ms` are the one backoff of the
+    way to this peer; `problem` is the code of its last failure.
+    """
+
+    authority: AuthorityId
+    version: int
+    state: str  # active | suspended
+    sequence: int
+    card_sha256: Digest
+    added_ms: int
+    attempt: int = 0
+    next_ms: int = 0
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardRow:
+    """A card as it was signed, kept for ever. Key: authority, sequence, sha256.
+
+    `pinned_ms` is NEVER_PINNED for a second card with one sequence: kept as the proof, not believed.
+    """
+
+    authority: AuthorityId
+    sequence: int
+    sha256: Digest
+    version: int
+    body: bytes
+    pinned_ms: int
+
+    @classmethod
+    def of(cls, card: Card, pinned_ms: int) -> Self:
+        """Return the row of a *card* that is not stored yet."""
+        return cls(
+            authority=card.authority,
+            sequence=card.sequence,
+            sha256=card.sha256,
+            version=0,
+            body=card.raw,
+            pinned_ms=pinned_ms,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageRow:
+    """What a list needs of a message, in the clear. Key: direction, peer, id.
+
+    `entry` is the index of the entry that recorded it: it orders messages. `attempt`,
+    `next_ms` and `problem` (code of the last unsigned answer) belong to outgoing ones.
+    `envelope_sha256` is the newest posted, or the accepted, envelope; None while held.
+    `attachments` counts them. `findings` is a JSON list without content.
+    """
+
+    direction: Direction
+    peer: AuthorityId
+    id: MessageId
+    version: int
+    kind: str
+    case: CaseId
+    in_reply_to: MessageId | None
+    created_ms: int
+    expires_ms: int
+    recorded_ms: int
+    state: str
+    message_sha256: Digest
+    envelope_sha256: Digest | None
+    entry: int
+    attachments: int = 0
+    attempt: int = 0
+    next_ms: int = 0
+    problem: str | None = None
+    findings: str = "[]"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContentRow:
+    """JWS and blob keys at rest (core.custody). Key: direction, peer, id.
+
+    Erasing a message is destroying `wrapped_key`.
+    """
+
+    direction: Direction
+    peer: AuthorityId
+    id: MessageId
+    version: int
+    wrapped_key: bytes
+    ciphertext: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvelopeRow:
+    """An envelope that was or may be posted. Key: message_id, sha256.
+
+    `body` is None after the final answer; the digest stays, since later receipts name it.
+    """
+
+    message_id: MessageId
+    sha256: Digest
+    version: int
+    body: bytes | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerRow:
+    """The one signed answer to (peer, id): what intake and `close` both write. Key: peer, id."""
+
+    peer: AuthorityId
+    id: MessageId
+    version: int
+    envelope_sha256: Digest
+    message_sha256: Digest | None
+    event: str
+    reason: str | None
+    entry: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConflictRow:
+    """The signed answer to another message under a known id. Key: peer, id, envelope_sha256."""
+
+    peer: AuthorityId
+    id: MessageId
+    envelope_sha256: Digest
+    version: int
+    entry: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaseRow:
+    """A case between this authority and one peer. Key: peer, id.
+
+    `history` is the sealed `core.case.History` (core.custody); every message that joins or
+    leaves the case moves this row, so that two decisions on one case cannot cross.
+    """
+
+    peer: AuthorityId
+    id: CaseId
+    version: int
+    state: str
+    opened_ms: int
+    changed_ms: int
+    wrapped_key: bytes
+    history: bytes
+
+    @classmethod
+    def opened(cls, peer: AuthorityId, case: CaseId, now_ms: int) -> Self:
+        """Return a new case: it gets its history and its state with its first message."""
+        return cls(
+            peer=peer,
+            id=case,
+            version=0,
+            state="",
+            opened_ms=now_ms,
+            changed_ms=now_ms,
+            wrapped_key=b"",
+            history=b"",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlobRow:
+    """An encrypted attachment of a peer that lies complete on disk. Key: peer, sha256.
+
+    `claimed_by` is the incoming message whose receipt covers it, or None.
+    """
+
+    peer: AuthorityId
+    sha256: Digest
+    version: int
+    size_bytes: int
+    received_ms: int
+    claimed_by: MessageId | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UploadRow:
+    """An attachment that our own system brought, encrypted on disk. Key: id (a UUID).
+
+    `wrapped_key` and `ciphertext` hold its key and plain digest at rest (core.custody).
+    `claimed_by` is the outgoing message that carries it, or None.
+    """
+
+    id: str
+    version: int
+    size_bytes: int
+    blob_sha256: Digest
+    blob_size_bytes: int
+    stored_ms: int
+    wrapped_key: bytes
+    ciphertext: bytes
+    claimed_by: MessageId | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceiptRow:
+    """A receipt of a peer that holds. Key: entry_sha256 (of the peer's entry).
+
+    `peer`, `id`: the outgoing message that it is about. `entry`: our own record of it.
+    One that contradicts an earlier final answer is kept too, beside an alarm.
+    """
+
+    entry_sha256: Digest
+    version: int
+    peer: AuthorityId
+    id: MessageId
+    event: str
+    body: bytes
+    recorded_ms: int
+    entry: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoticeRow:
+    """A later receipt of ours on its way to the sender of an incoming message. Key: entry.
+
+    `state`: queued, delivered or dropped.
+    """
+
+    entry: int
+    version: int
+    peer: AuthorityId
+    id: MessageId
+    state: str
+    attempt: int = 0
+    next_ms: int = 0
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdempotencyRow:
+    """The stored answer to a keyed POST at the hook. Key: key (of one token)."""
+
+    key: str
+    version: int
+    request_sha256: Digest
+    status: int
+    body: bytes
+    stored_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenRow:
+    """A bearer token of the hook, by its hash. Key: id."""
+
+    id: str
+    version: int
+    sha256: Digest
+    name: str
+    scopes: str  # space separated, sorted
+    created_ms: int
+    expires_ms: int | None
+    revoked_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlarmRow:
+    """Something that an operator should know. Key: code, subject (no content)."""
+
+    code: str
+    subject: str
+    version: int
+    raised_ms: int
+    detail: str
+
+
+Row = (
+    PeerRow
+    | CardRow
+    | MessageRow
+    | ContentRow
+    | EnvelopeRow
+    | AnswerRow
+    | ConflictRow
+    | CaseRow
+    | BlobRow
+    | UploadRow
+    | ReceiptRow
+    | NoticeRow
+    | IdempotencyRow
+    | TokenRow
+    | AlarmRow
+)
+AnyRow = TypeVar("AnyRow", bound=Row)
