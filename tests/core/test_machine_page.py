@@ -21,4 +21,5 @@ def test_the_diagram_shows_every_state_and_the_table_every_move():
     for state in MACHINE.states:
         section = table.split(f"**{state}**")[1].split("**")[0]
         for move in MACHINE.moves:
-            assert (f"`{move.kind}`" in section) >= (state in move.sources), (state, move.kind)
+            if state in move.sources:
+                assert f"`{move.kind}`" in section, (state, move.kind)
