@@ -35,8 +35,7 @@ _DETAILS: Mapping[str, str] = MappingProxyType(
         "additionalProperties": _CLOSED,
         "unevaluatedProperties": _CLOSED,
         "falseSchema": _CLOSED,
-        "oneOfNotValid": _CHOICE,
-        "oneOfMultipleValid": _CHOICE,
+        "oneOf": _CHOICE,
         "not": "without a member that has no place beside the others",
     }
 )
@@ -125,6 +124,12 @@ def resolve(reference: str, base: str) -> tuple[dict[str, Any], str]:
     for part in fragment.split("/")[1:]:
         found = found[part.replace("~1", "/").replace("~0", "~")]
     return found, name
+
+
+def samples() -> tuple[int, ...]:
+    """Return the numbers of the sample cases."""
+    names = (path.name for path in (_FOLDER / "samples").iterdir())
+    return tuple(sorted(int(name[5:-5]) for name in names if name.startswith("case-")))
 
 
 def sample(number: int) -> dict[str, Any]:

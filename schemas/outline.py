@@ -16,6 +16,7 @@ _REQUIRED = "required"
 _EXCLUDED = "left out"
 _LEVELS: Mapping[str, str] = {"error": "demanded", "warning": "expected"}
 _PLAIN: Mapping[str, str] = {"boolean": "true or false", "integer": "whole number", "string": "text"}
+_ANYTHING_BUT = ("const", "enum", "anyOf", "oneOf", "not", "pattern", "format")
 _FORMATS: Mapping[str, str] = {"email": "e-mail address"}
 
 
@@ -137,12 +138,16 @@ def walk(members: Sequence[Member], path: tuple[str, ...] = ()) -> Iterator[tupl
 
 
 def _member(name: str, found: _Found) -> Member:
+    only = "" if not found.parts or any(not part.when for part in found.parts) else found.parts[0].when
+    if only:  # what follows is about the value that is there then
+        found.parts = [part._replace(when="") if part.when == only else part for part in found.parts]
     parts = [part for each in found.parts for part in _parts(each)]
     told = {word: _first(found.parts, word) for word in ("title", "description", "x-article")}
     items = [_Part(part.schema["items"], part.base, part.when) for part in parts if "items" in part.schema]
     many = bool(items) or _first(found.parts, "type") == "array"
     value = [part for each in items for part in _parts(each)] if many else parts
     members, rules = _members(value)
+    notes = [*_only(only, found.needs), *_notes(parts), *(_notes(value) if many else ()), *rules]
     is_object = bool(members) or any(part.schema.get("type") == "object" for part in value)
     return Member(
         name=name,
@@ -158,8 +163,14 @@ def _member(name: str, found: _Found) -> Member:
         is_object=is_object,
         members=members,
         needs=tuple(found.needs),
-        notes=tuple(dict.fromkeys([*_notes(parts), *(_notes(value) if many else ()), *rules])),
+        notes=tuple(dict.fromkeys(notes)),
     )
+
+
+def _only(when: str, needs: Sequence[Need]) -> Iterator[str]:
+    """Yield that a member has a place *when* alone, unless *needs* say so."""
+    if when and all(need.when != when for need in needs):
+        yield f"Only {when}."
 
 
 def _parts(part: _Part) -> Iterator[_Part]:
@@ -267,6 +278,8 @@ def _form(parts: Sequence[_Part]) -> str:
         value = _value(parts, keyword)
         if value in words:
             return words[value] + (_range(parts) if value == "integer" else "")
+    if not any({"type", *_ANYTHING_BUT} & set(part.schema) for part in parts):
+        return "any value"
     raise NoWords(f"no words for the form of {[dict(part.schema) for part in parts]}")
 
 

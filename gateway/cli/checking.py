@@ -78,7 +78,7 @@ def validate(session: Session, /, *, file: Path, attached: tuple[str, ...], offl
     report = _report(session, draft, files, offline=offline)
     kind = draft.get("kind")
     known = members(kind) if isinstance(kind, str) and kind in schemas.KINDS else ()
-    told = list(dict.fromkeys(_told(finding, draft, known) for finding in report.findings))
+    told = list(dict.fromkeys(_told(finding, report, draft, known) for finding in report.findings))
     errors = sum(one.severity == "error" for one in told)
     document = {
         "sendable": not errors,
@@ -135,7 +135,10 @@ def _refusal(refusal: Refused) -> tuple[Finding, ...]:
     if "findings" in refusal.problem:
         return _findings(refusal.problem)
     if refusal.flaws:
-        return tuple(Finding(FORM, flaw.pointer, "error", flaw.detail) for flaw in refusal.flaws)
+        told = (
+            (flaw.pointer, f"{plain(refusal)}; expected: {plain(flaw.detail)}.") for flaw in refusal.flaws
+        )
+        return tuple(Finding(FORM, pointer, "error", text) for pointer, text in told)
     text = plain(refusal)
     if "allowed" in refusal.problem:
         allowed = [plain(kind) for kind in as_list(refusal.problem["allowed"])]
@@ -155,14 +158,15 @@ def _findings(answer: Mapping[str, object]) -> tuple[Finding, ...]:
     )
 
 
-def _told(finding: Finding, draft: Mapping[str, object], known: Sequence[Member]) -> Told:
+def _told(finding: Finding, report: Report, draft: Mapping[str, object], known: Sequence[Member]) -> Told:
     """Return *finding* for a person: its place by titles, and what broke the form in words."""
     place, member, value = _place(finding.path, draft, known)
     article: str | None = finding.article
     text = finding.text
     if article == FORM:
         article = None if member is None else member.article
-        text = _form_told(member, value) or text
+        if report.checked == "schema":
+            text = _form_told(member, value) or text
     return Told(severity=finding.severity, article=article, place=place, path=finding.path, text=text)
 
 

@@ -20,6 +20,7 @@ NAMES = schemas.schema_names()
 ARTICLE = re.compile(r"\d+(\(\w+\))*((, | to )\(\w+\))*( and \(\w+\))?|practice")
 OPEN = {
     "message/body": "the kind closes it",
+    "draft/body": "the kind closes it",
     "message/translation/body": "the kind closes it",
     "entry": "flat: further members are text or integers",
     "envelope/content/blob_keys": "names are digests, values are keys",
