@@ -6,15 +6,14 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
-from typing import Any
 
 import schemas
 from gateway.core.machine import MACHINE, Move
 from gateway.core.template import members, sender
 from schemas.outline import Member, Need, outline, walk
-from schemas.wording import code, listed
+from schemas.wording import by_article, code, listed
+from tests.support import conduct
 
 FOLDER = Path(__file__).parent / "messages"
 """Where the pages lie."""
@@ -65,13 +64,14 @@ def _index() -> str:
         rows = [
             (f"[`{kind}`]({kind}.md)", schemas.load(f"kinds/{kind}")["title"], _SIDES[sender(kind)])
             for kind in phase["kinds"]
+            if kind in schemas.KINDS
         ]
         lines += ["", f"## {phase['title']}", "", *_table(("Kind", "Title", "Sent by"), rows)]
     frame = [member for member in outline("draft").members if member.name != "body"]
     forms = [
         (one["title"].lower(), one["description"])
         for one in schemas.load("defs")["$defs"].values()
-        if one["type"] != "object"
+        if one.get("type", "object") != "object"
     ]
     states = [(code(state), meaning) for state, meaning in MACHINE.states.items()]
     lines += [
@@ -87,7 +87,7 @@ def _index() -> str:
 def _page(kind: str) -> str:
     schema = schemas.load(f"kinds/{kind}")
     body = next(member for member in members(kind) if member.name == "body")
-    article = "" if body.article is None else f" · {_article(body.article)}"
+    article = "" if body.article is None else f" · {by_article(body.article)}"
     lines = [
         _written_from(f"schemas/kinds/{kind}.json"),
         f"# {schema['title']}",
@@ -101,7 +101,7 @@ def _page(kind: str) -> str:
         *(f"{note}\n" for note in body.notes),
         *(_members(body.members) if body.members else ["The body has no members."]),
         *("", "## Example of a body", "", "```json"),
-        json.dumps(_examples()[kind], ensure_ascii=False, indent=2),
+        json.dumps(_example(kind), ensure_ascii=False, indent=2),
         "```",
     ]
     return _text(lines)
@@ -155,18 +155,13 @@ def _form(member: Member) -> str:
     return f"list, each {form}" if member.many else form
 
 
-@cache
-def _examples() -> Mapping[str, Any]:
-    """Return for each kind the first body that the sample cases have."""
-    found: dict[str, Any] = {}
+def _example(kind: str) -> object:
+    """Return a body of *kind*: of a sample case, or else the one that the tests build."""
     for number in schemas.samples():
         for step in schemas.sample(number)["steps"]:
-            found.setdefault(step["draft"]["kind"], step["draft"]["body"])
-    return found
-
-
-def _article(article: str) -> str:
-    return article if article == "practice" else f"article {article}"
+            if step["draft"]["kind"] == kind:
+                return step["draft"]["body"]
+    return conduct.BODIES[kind]()
 
 
 def _written_from(source: str) -> str:

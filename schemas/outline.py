@@ -10,14 +10,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import schemas
-from schemas.wording import NoWords, code, condition, listed, say
+from schemas.wording import NoWords, by_article, code, condition, listed, say
 
 _REQUIRED = "required"
 _EXCLUDED = "left out"
 _LEVELS: Mapping[str, str] = {"error": "demanded", "warning": "expected"}
 _PLAIN: Mapping[str, str] = {"boolean": "true or false", "integer": "whole number", "string": "text"}
 _ANYTHING_BUT = ("const", "enum", "anyOf", "oneOf", "not", "pattern", "format")
-_FORMATS: Mapping[str, str] = {"email": "e-mail address"}
+_FORMATS: Mapping[str, str] = {"email": "e-mail address", "json-pointer": "JSON pointer"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +40,8 @@ class Need:
     @property
     def words(self) -> str:
         """Return the need in words."""
-        by = f" by {self.article if self.article == 'practice' else f'article {self.article}'}"
-        words = (f"{self.level}{by if self.article else ''}", self.also, self.when)
+        by = "" if self.article is None else f" by {by_article(self.article)}"
+        words = (f"{self.level}{by}", self.also, self.when)
         return " ".join(word for word in words if word)
 
     @property

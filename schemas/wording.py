@@ -22,6 +22,11 @@ def code(value: object) -> str:
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
+def by_article(article: str) -> str:
+    """Return *article* as a text names it; another treaty, a resolution and practice have their names."""
+    return f"article {article}" if article[0].isdigit() else article
+
+
 def listed(words: Iterable[str], last: str = "or") -> str:
     """Return *words* as an enumeration: "a, b or c"."""
     *before, end = words

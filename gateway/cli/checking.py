@@ -22,6 +22,7 @@ from gateway.core.preview import FORM, judge
 from gateway.core.strict import as_list, as_object, as_text
 from gateway.core.template import GAP, members
 from schemas.outline import Member
+from schemas.wording import by_article
 
 _ABOUT_THE_DRAFT = frozenset({HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY})
 _STYLES = {"error": "bold red", "warning": "bold yellow"}
@@ -212,7 +213,7 @@ def _say(console: Console, report: Report, told: Sequence[Told]) -> None:
             console.print(f"{one.severity}: ", style=_STYLES[one.severity], end="")
             console.print(plain(one.place) or "the draft", style="bold", end="")
             console.print(f"  {plain(one.path)}", style="dim")
-            article = f" (art. {plain(one.article)})" if one.article else ""
+            article = f" ({by_article(plain(one.article))})" if one.article else ""
             console.print(f"  {plain(one.text)}{article}\n")
     if note := _NOTES.get(report.checked):
         console.print(note)

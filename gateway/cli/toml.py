@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from gateway.core.template import value
 from schemas.outline import Member
+from schemas.wording import by_article
 
 WIDTH = 100
 _GUIDE = """\
@@ -28,7 +29,7 @@ Send it:   art18 send FILE --attach PATH:ROLE"""
 def template_text(kind: str, members: Sequence[Member]) -> str:
     """Return the template of *kind*, with these *members*, as TOML."""
     body = next(member for member in members if member.name == "body")
-    basis = "" if body.article is None else f", {_article(body.article)}"
+    basis = "" if body.article is None else f", {by_article(body.article)}"
     lines = [
         *_comment(f"{body.title} ({kind}{basis})"),
         *_comment(body.description),
@@ -64,7 +65,7 @@ def _facts(member: Member) -> Iterator[str]:
         yield from needs or ["Optional."]
     else:
         first, *others = needs or ["Optional."]
-        yield f"{first[:-1]} ({_article(member.article)})."
+        yield f"{first[:-1]} ({by_article(member.article)})."
         yield from others
     if member.codes:
         yield f"{'A list of' if member.many else 'One of'} {', '.join(map(str, member.codes))}."
@@ -74,10 +75,6 @@ def _facts(member: Member) -> Iterator[str]:
     if member.default is not None:
         yield f"Left out, it is {member.default}."
     yield from member.notes
-
-
-def _article(article: str) -> str:
-    return article if article == "practice" else f"article {article}"
 
 
 def _sentence(text: str) -> str:

@@ -104,7 +104,7 @@ def test_findings_come_with_errors_first():
         ("warning", "18(15)(e)", "Persons 1 › Date of birth", "/body/persons/0/born"),  # noqa: RUF001
     ]
     text = run("validate", "draft.json", "--offline").stdout
-    assert "The purpose of the request is not given. (art. 18(15)(f))" in text
+    assert "The purpose of the request is not given. (article 18(15)(f))" in text
     assert "1 error and 1 warning. It cannot be sent as it is." in text
 
 
