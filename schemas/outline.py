@@ -7,10 +7,11 @@ conditions are told in words (`schemas.wording`).
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import schemas
-from schemas.wording import NoWords, by_article, code, condition, listed, say
+from schemas.parts import Part, first, kind_of_body, parts_of, value_of
+from schemas.wording import NoWords, by_article, code, condition, listed
 
 _REQUIRED = "required"
 _EXCLUDED = "left out"
@@ -88,19 +89,11 @@ class Member:
         return self.default is not None or any(need.usual for need in self.needs)
 
 
-class _Part(NamedTuple):
-    """One of the schemas that a value satisfies: in which file it stands, and under which condition."""
-
-    schema: Mapping[str, Any]
-    base: str
-    when: str = ""
-
-
 @dataclass(slots=True)
 class _Found:
     """What the parts of an object say of one member."""
 
-    parts: list[_Part] = field(default_factory=list)
+    parts: list[Part] = field(default_factory=list)
     needs: list[Need] = field(default_factory=list)
 
 
@@ -112,7 +105,7 @@ def outline(name: str) -> Member:
     """
     file, part, fragment = name.partition("#")
     schema = schemas.resolve(f"#{fragment}", file)[0] if part else schemas.load(file)
-    return _member("", _Found([_Part(schema, file)]))
+    return _member("", _Found([Part(schema, file)]))
 
 
 def draft(kind: str) -> tuple[Member, ...]:
@@ -141,14 +134,16 @@ def _member(name: str, found: _Found) -> Member:
     only = "" if not found.parts or any(not part.when for part in found.parts) else found.parts[0].when
     if only:  # what follows is about the value that is there then
         found.parts = [part._replace(when="") if part.when == only else part for part in found.parts]
-    parts = [part for each in found.parts for part in _parts(each)]
-    told = {word: _first(found.parts, word) for word in ("title", "description", "x-article")}
-    items = [_Part(part.schema["items"], part.base, part.when) for part in parts if "items" in part.schema]
-    many = bool(items) or _first(found.parts, "type") == "array"
-    value = [part for each in items for part in _parts(each)] if many else parts
+    parts = [part for each in found.parts for part in parts_of(each)]
+    told = {word: first(found.parts, word) for word in ("title", "description", "x-article")}
+    items = [Part(part.schema["items"], part.base, part.when) for part in parts if "items" in part.schema]
+    many = bool(items) or first(found.parts, "type") == "array"
+    value = [part for each in items for part in parts_of(each)] if many else parts
     members, rules = _members(value)
     notes = [*_only(only, found.needs), *_notes(parts), *(_notes(value) if many else ()), *rules]
-    is_object = bool(members) or any(part.schema.get("type") == "object" for part in value)
+    is_object = bool(members) or any(
+        part.schema.get("type") == "object" or kind_of_body(part) for part in value
+    )
     return Member(
         name=name,
         title=told["title"] or "",
@@ -157,8 +152,8 @@ def _member(name: str, found: _Found) -> Member:
         form="object" if is_object else _form(value),
         hint="" if is_object else _hint(value),
         codes=_codes(value),
-        fixed=_value(value, "const"),
-        default=_value(parts, "default"),
+        fixed=value_of(value, "const"),
+        default=value_of(parts, "default"),
         many=many,
         is_object=is_object,
         members=members,
@@ -173,42 +168,7 @@ def _only(when: str, needs: Sequence[Need]) -> Iterator[str]:
         yield f"Only {when}."
 
 
-def _parts(part: _Part) -> Iterator[_Part]:
-    """Yield what *part* is composed of, what it refers to before itself."""
-    schema, base, when = part
-    if "$ref" in schema:
-        target, file = schemas.resolve(schema["$ref"], base)
-        yield from _parts(_Part(target, file, when))
-    for each in schema.get("allOf", ()):
-        yield from _parts(_Part(each, base, when))
-    yield part
-    if "if" in schema:
-        for keyword, holds in (("then", True), ("else", False)):
-            if keyword in schema:
-                case = say(schema["if"], base, holds=holds)
-                yield from _parts(
-                    _Part(schema[keyword], base, f"{when} and {case}" if when else f"if {case}")
-                )
-    for each in (*schema.get("oneOf", ()), *schema.get("anyOf", ())):
-        if set(each) - {"required", "not"}:
-            yield from _parts(_Part(each, base, when or "if this form is chosen"))
-
-
-def _first(parts: Sequence[_Part], keyword: str) -> Any:  # noqa: ANN401  # any value of a schema
-    """Return the value of *keyword* that stands nearest to the use, or None."""
-    for schema, _, _ in parts:
-        if keyword in schema:
-            return schema[keyword]
-    for schema, base, when in parts:
-        inner = [_Part(each, base, when) for each in schema.get("allOf", ())]
-        if "$ref" in schema:
-            inner.append(_Part(*schemas.resolve(schema["$ref"], base), when))
-        if inner and (value := _first(inner, keyword)) is not None:
-            return value
-    return None
-
-
-def _members(parts: Sequence[_Part]) -> tuple[tuple[Member, ...], list[str]]:
+def _members(parts: Sequence[Part]) -> tuple[tuple[Member, ...], list[str]]:
     """Return the members of an object, and the rules between them."""
     found: dict[str, _Found] = {}
     rules: list[str] = []
@@ -219,7 +179,7 @@ def _members(parts: Sequence[_Part]) -> tuple[tuple[Member, ...], list[str]]:
             if member is False:
                 here.needs.append(Need(_EXCLUDED, when=when))
             elif member is not True:
-                here.parts.append(_Part(member, base, when))
+                here.parts.append(Part(member, base, when))
                 here.needs += _demands(member, base, when)
     for schema, _, when in parts:
         for name in schema.get("required", ()):
@@ -266,16 +226,16 @@ def _rules(schema: Mapping[str, Any], found: Mapping[str, _Found], when: str) ->
         next(iter(found.values())).needs.append(Need(_REQUIRED, when="unless another member is given"))
 
 
-def _form(parts: Sequence[_Part]) -> str:
+def _form(parts: Sequence[Part]) -> str:
     """Return in a few words what a value is that is no object."""
-    if (fixed := _value(parts, "const")) is not None:
+    if (fixed := value_of(parts, "const")) is not None:
         return f"always {code(fixed)}"
     if _codes(parts):
         return "code"
     if (definition := _definition(parts)) is not None:
         return str(definition["title"]).lower()
     for keyword, words in (("format", _FORMATS), ("type", _PLAIN)):
-        value = _value(parts, keyword)
+        value = value_of(parts, keyword)
         if value in words:
             return words[value] + (_range(parts) if value == "integer" else "")
     if not any({"type", *_ANYTHING_BUT} & set(part.schema) for part in parts):
@@ -283,37 +243,34 @@ def _form(parts: Sequence[_Part]) -> str:
     raise NoWords(f"no words for the form of {[dict(part.schema) for part in parts]}")
 
 
-def _hint(parts: Sequence[_Part]) -> str:
+def _hint(parts: Sequence[Part]) -> str:
     definition = None if _codes(parts) else _definition(parts)
     return "" if definition is None else str(definition["description"])
 
 
-def _definition(parts: Sequence[_Part]) -> Mapping[str, Any] | None:
+def _definition(parts: Sequence[Part]) -> Mapping[str, Any] | None:
     """Return the shared definition that says what the value is: the innermost part with a type."""
     shared = schemas.load("defs")["$defs"].values()
     return next((part.schema for part in parts if any(part.schema is one for one in shared)), None)
 
 
-def _range(parts: Sequence[_Part]) -> str:
-    low, high = _value(parts, "minimum"), _value(parts, "maximum")
+def _range(parts: Sequence[Part]) -> str:
+    low, high = value_of(parts, "minimum"), value_of(parts, "maximum")
     return ("" if low is None else f" from {low}") + ("" if high is None else f" to {high}")
 
 
-def _codes(parts: Sequence[_Part]) -> tuple[Any, ...]:
+def _codes(parts: Sequence[Part]) -> tuple[Any, ...]:
     """Return the values that all unconditional lists allow."""
     lists = [part.schema["enum"] for part in parts if "enum" in part.schema and not part.when]
     return tuple(value for value in lists[0] if all(value in one for one in lists)) if lists else ()
 
 
-def _value(parts: Sequence[_Part], keyword: str) -> Any:  # noqa: ANN401  # any value of a schema
-    """Return the value of *keyword* in the unconditional part that says it last."""
-    found = [part.schema[keyword] for part in parts if keyword in part.schema and not part.when]
-    return found[-1] if found else None
-
-
-def _notes(parts: Sequence[_Part]) -> Iterator[str]:
+def _notes(parts: Sequence[Part]) -> Iterator[str]:
     """Yield in sentences what else is said of a value."""
-    for schema, _, when in parts:
+    for part in parts:
+        schema, _, when = part
+        if when and (kind := kind_of_body(part)):
+            yield f"{_capital(when)}: the body of a {code(kind)}."
         if "x-distinct" in schema:
             yield f"Each item has another {code(schema['x-distinct']['member'])}."
         if "x-attachment" in schema:
@@ -321,6 +278,10 @@ def _notes(parts: Sequence[_Part]) -> Iterator[str]:
         if schema.get("minItems", 0) > 1:
             yield f"At least {schema['minItems']} items."
         if when and "enum" in schema:
-            yield f"{when[:1].upper()}{when[1:]}: {listed(map(code, schema['enum']))}."
+            yield f"{_capital(when)}: {listed(map(code, schema['enum']))}."
         if when and "const" in schema:
-            yield f"{when[:1].upper()}{when[1:]}: {code(schema['const'])}."
+            yield f"{_capital(when)}: {code(schema['const'])}."
+
+
+def _capital(words: str) -> str:
+    return f"{words[:1].upper()}{words[1:]}"

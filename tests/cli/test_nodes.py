@@ -147,7 +147,7 @@ def test_what_an_article_asks_for_is_refused_unless_overridden(pair, draft):
     assert "/body/purpose: 18(15)(f)" in call(here, "send", str(draft), code=1)
     told = json.loads(call(here, "send", str(draft), "--output", "json", code=1))
     assert [error["pointer"] for error in told["errors"]] == ["/body/purpose"]
-    assert "art. 18(15)(f)" in call(here, "send", str(draft), "--override", "The court sends it tomorrow.")
+    assert "article 18(15)(f)" in call(here, "send", str(draft), "--override", "The court sends it tomorrow.")
 
 
 def test_a_draft_is_validated_by_the_node_and_not_sent(pair, draft, summons):

@@ -3,13 +3,14 @@ import pytest
 import schemas
 from schemas import outline, wording
 from schemas.outline import Need
+from schemas.parts import Part
 
 KINDS = sorted(schemas.KINDS)
 
 
 def of(schema, name="case"):
     """Return the outline of *schema*, as if it stood in a file of its own."""
-    return outline._member(name, outline._Found([outline._Part(schema, "message")]))
+    return outline._member(name, outline._Found([Part(schema, "message")]))
 
 
 def told(kind, *path):
@@ -162,8 +163,8 @@ def test_parts_that_are_composed_are_one_object():
             "unevaluatedProperties": False,
         }
     )
-    assert [member.name for member in found.members] == ["a", "b", "c"]
-    a, b, _ = found.members
+    assert [member.name for member in found.members] == ["a", "c", "b"]
+    a, _, b = found.members
     assert (a.title, a.codes) == ("A", ("x", "y"))
     assert a.needs == (Need("demanded", "18(1)"), Need("required"))
     assert b.needs == (Need("required", when="if `a` is given"),)
@@ -194,6 +195,33 @@ def test_a_member_that_a_condition_excludes_is_told():
         }
     )
     assert found.members[1].needs == (Need("left out", when="if `a` is given"),)
+
+
+def test_bodies_of_other_kinds_are_named_where_they_depend_on_a_code():
+    kinds = ("closure", "withdrawal")
+    cases = [
+        {
+            "if": {"required": ["of"], "properties": {"of": {"const": kind}}},
+            "then": {"properties": {"draft": {"$ref": f"kinds/{kind}.json#/$defs/body"}}},
+        }
+        for kind in kinds
+    ]
+    draft = {"title": "Draft", "description": "A draft.", "type": "object"}
+    members = {"of": prop("Of", enum=list(kinds)), "draft": draft}
+    found = of({"properties": members, "allOf": cases}).members[1]
+    assert (found.is_object, found.members) == (True, ())
+    assert found.notes == (
+        "If `of` is `closure`: the body of a `closure`.",
+        "If `of` is `withdrawal`: the body of a `withdrawal`.",
+    )
+
+
+def test_a_body_that_another_always_holds_is_spelled_out():
+    whole = {"$ref": "kinds/withdrawal.json#/$defs/body"}
+    found = of({"allOf": [whole], "properties": {"more": prop("More")}})
+    assert [member.name for member in found.members] == [
+        "scope", "measure_ids", "reason", "handling", "more",
+    ]  # fmt: skip
 
 
 def test_a_form_that_has_no_words_is_an_error():
