@@ -24,7 +24,7 @@ _SIDES: Mapping[str, str] = {
     "either": "either authority",
     "other": "the side that did not make the move into the present state",
 }
-_TARGETS: Mapping[str, str] = {"same": "no other state", "before_closing": "the state before"}
+_TARGETS: Mapping[str, str] = {"same": "no other state", "before": "the state before"}
 _HEADS = ("Member", "Form", "Needed", "Article", "Meaning")
 _READING = """\
 *Required*: without it there is no message. *Demanded*: an article asks for it; a node does not send
