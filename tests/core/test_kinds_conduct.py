@@ -356,3 +356,16 @@ def test_a_measure_is_told_of_once(message):
     first = message["body"][name][0]
     twice = message["body"] | {name: [first, first]}
     assert told(message | {"body": twice}) == {("error", "18(24)", f"/body/{name}/1/measure_id")}
+
+
+# -- code lists
+
+
+def test_what_can_be_a_ground_can_be_consulted_on():
+    members = {kind: dict(own_members(kind)) for kind in ("consultation.mandatory", "decision.postpone")}
+    refusal = set(schemas.load("defs")["$defs"]["refusal_ground"]["enum"])
+    never = {"18_8_bank_secrecy", "18_22_fiscal"}
+    surrender = {"extradition_humanitarian_iii_g"}
+    postponement = set(members["decision.postpone"]["ground"]["enum"])
+    consulted = set(members["consultation.mandatory"]["grounds/0/code"]["enum"])
+    assert consulted == (refusal - never) | (postponement - surrender)
