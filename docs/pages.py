@@ -13,7 +13,7 @@ from gateway.core.machine import MACHINE, Move
 from gateway.core.template import members, sender
 from schemas.outline import Member, Need, outline, walk
 from schemas.wording import by_article, code, listed
-from tests.support import conduct
+from tests.support import bodies, conduct
 
 FOLDER = Path(__file__).parent / "messages"
 """Where the pages lie."""
@@ -161,7 +161,7 @@ def _example(kind: str) -> object:
         for step in schemas.sample(number)["steps"]:
             if step["draft"]["kind"] == kind:
                 return step["draft"]["body"]
-    return conduct.BODIES[kind]()
+    return {**conduct.BODIES, **bodies.BODIES}[kind]()
 
 
 def _written_from(source: str) -> str:

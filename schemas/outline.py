@@ -270,11 +270,15 @@ def _notes(parts: Sequence[Part]) -> Iterator[str]:
     for part in parts:
         schema, _, when = part
         if when and (kind := kind_of_body(part)):
-            yield f"{_capital(when)}: the body of a {code(kind)}."
+            chooser, _, chosen = when.removeprefix("if ").rpartition(" is ")
+            if chosen == code(kind):  # one sentence for all of them
+                yield f"The body of the kind that {chooser} names."
+            else:
+                yield f"{_capital(when)}: the body of a {code(kind)}."
         if "x-distinct" in schema:
             yield f"Each item has another {code(schema['x-distinct']['member'])}."
         if "x-attachment" in schema:
-            yield "The name of an attachment of the message."
+            yield "It has to be attached to the message."
         if schema.get("minItems", 0) > 1:
             yield f"At least {schema['minItems']} items."
         if when and "enum" in schema:

@@ -210,10 +210,7 @@ def test_bodies_of_other_kinds_are_named_where_they_depend_on_a_code():
     members = {"of": prop("Of", enum=list(kinds)), "draft": draft}
     found = of({"properties": members, "allOf": cases}).members[1]
     assert (found.is_object, found.members) == (True, ())
-    assert found.notes == (
-        "If `of` is `closure`: the body of a `closure`.",
-        "If `of` is `withdrawal`: the body of a `withdrawal`.",
-    )
+    assert found.notes == ("The body of the kind that `of` names.",)
 
 
 def test_a_body_that_another_always_holds_is_spelled_out():

@@ -29,11 +29,11 @@ VALUES: dict[str, object] = {
     "file name": "file.pdf",
     "true or false": True,
     "any value": "Some words",
+    "amount": "1250.00",
+    "currency": "EUR",
     "JSON pointer": "/body/purpose",
     "e-mail address": "desk@example.org",
 }
-BY_NAME = {"amount": "1250.00", "currency": "EUR"}
-"""Texts that have a form of their own."""
 _ROUNDS = 40
 
 
@@ -71,8 +71,6 @@ def _filled(value: Any, member: Member) -> Any:
         return value
     if member.codes:
         return member.codes[0]
-    if member.name in BY_NAME and not member.hint:
-        return BY_NAME[member.name]
     return VALUES[member.form] if member.form in VALUES else _number(member)
 
 
