@@ -64,7 +64,6 @@ def _index() -> str:
         rows = [
             (f"[`{kind}`]({kind}.md)", schemas.load(f"kinds/{kind}")["title"], _SIDES[sender(kind)])
             for kind in phase["kinds"]
-            if kind in schemas.KINDS
         ]
         lines += ["", f"## {phase['title']}", "", *_table(("Kind", "Title", "Sent by"), rows)]
     frame = [member for member in outline("draft").members if member.name != "body"]

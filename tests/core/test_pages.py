@@ -13,8 +13,7 @@ def test_the_pages_are_as_the_schemas_are_now():
 
 def test_every_kind_has_a_page_in_one_phase():
     phases = [kind for phase in schemas.load("case-machine")["phases"] for kind in phase["kinds"]]
-    assert len(set(phases)) == len(phases)
-    assert set(phases) >= schemas.KINDS
+    assert sorted(phases) == sorted(schemas.KINDS)
 
 
 def test_links_lead_somewhere():
