@@ -31,6 +31,7 @@ fix: .venv/.dev
 
 docs: .venv/.dev
 	@$(BIN)/python -m docs.pages
+	@$(BIN)/python -m docs.machine
 
 bench: .venv/.dev
 	@$(BIN)/python -m tests.bench $(BENCH)

@@ -56,7 +56,7 @@ def _index() -> str:
         "# Messages",
         "",
         "Every kind of message, in the order in which a case has them. The tables are written from the",
-        "[schemas](../../schemas/) and the [case machine](../../schemas/case-machine.json).",
+        "[schemas](../../schemas/) and the case machine, which has a [page](../case-machine.md) of its own.",
         "",
         *_READING.splitlines(),
     ]
