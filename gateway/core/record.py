@@ -6,7 +6,8 @@ of the body, or of an object in it:
 
 - `true`: its value;
 - a list of names: of each item of its list, the members with these names;
-- `"present"`: only that it is there, for texts whose length nobody bounds.
+- `"present"`: only that it is there, for texts whose length nobody bounds;
+- `false`: nothing of what is in it, whatever its own schema marks.
 
 What is kept stands under the names that lead to it, joined by `/`: `appeal/deadline`. The common
 members `in_reply_to`, `urgency` and `language` are always kept, under their own names. Every message of
@@ -53,7 +54,12 @@ def _marks(kind: str) -> tuple[tuple[str, _Path, _Mark], ...]:
         return ()
     base = f"kinds/{kind}"
     marked = dict(_marked(schemas.load(base)["properties"]["body"], base, ()))
-    return tuple(("/".join(path), path, mark) for path, mark in marked.items())
+    shut = {path for path, mark in marked.items() if mark is False}
+    return tuple(
+        ("/".join(path), path, mark)
+        for path, mark in marked.items()
+        if not any(path[:length] in shut for length in range(len(path) + 1))
+    )
 
 
 def _marked(schema: Mapping[str, Any], base: str, path: _Path) -> Iterator[tuple[_Path, _Mark]]:
