@@ -1,6 +1,7 @@
 """`art18 validate`: what is wrong with a draft, before anybody else sees it."""
 
 import hashlib
+import textwrap
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -143,7 +144,7 @@ def _refusal(refusal: Refused) -> tuple[Finding, ...]:
     text = plain(refusal)
     if "allowed" in refusal.problem:
         allowed = [plain(kind) for kind in as_list(refusal.problem["allowed"])]
-        text += f" (it is {plain(refusal.problem['state'])}; allowed now: {', '.join(allowed) or 'nothing'})"
+        text += f"; allowed now: {', '.join(allowed) or 'nothing'}"
     return (Finding(FORM, "", "error", text),)
 
 
@@ -214,10 +215,16 @@ def _say(console: Console, report: Report, told: Sequence[Told]) -> None:
             console.print(plain(one.place) or "the draft", style="bold", end="")
             console.print(f"  {plain(one.path)}", style="dim")
             article = f" ({by_article(plain(one.article))})" if one.article else ""
-            console.print(f"  {plain(one.text)}{article}\n")
+            console.print(
+                textwrap.indent(_wrapped(console, f"{plain(one.text)}{article}"), "  "), "\n", sep=""
+            )
     if note := _NOTES.get(report.checked):
         console.print(note)
     console.print(_summary(told, report.state))
+
+
+def _wrapped(console: Console, text: str) -> str:
+    return textwrap.fill(text, console.width - len("  "), break_long_words=False, break_on_hyphens=False)
 
 
 def _summary(told: Sequence[Told], state: str | None) -> str:

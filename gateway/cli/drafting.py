@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import textwrap
 
 import click
 from rich.console import Console
@@ -10,8 +11,9 @@ import schemas
 from gateway.cli.program import UsageFault
 from gateway.cli.session import Session, with_session
 from gateway.cli.terminal import table
-from gateway.cli.toml import template_text
+from gateway.cli.toml import WIDTH, template_text
 from gateway.core.template import blank, members, sender
+from schemas.wording import listed
 
 _SIDES = {
     "requesting": "The requesting authority sends",
@@ -59,5 +61,6 @@ def _unknown(kind: str) -> str:
     """Return what is said of a kind that there is not: close ones first, then all."""
     close = difflib.get_close_matches(kind.lower(), sorted(schemas.KINDS), n=_CLOSE, cutoff=0.5)
     close += [each for each in sorted(schemas.KINDS) if kind.lower() in each and each not in close]
-    meant = f" Did you mean {' or '.join(close[:_CLOSE])}?" if close else ""
-    return f"there is no kind {kind!r}.{meant}\nThe kinds are: {', '.join(sorted(schemas.KINDS))}"
+    meant = f" Did you mean {listed(close[:_CLOSE])}?" if close else ""
+    kinds = textwrap.fill(f"The kinds are: {', '.join(sorted(schemas.KINDS))}", WIDTH)
+    return f"there is no kind {kind!r}.{meant}\n{kinds}"
