@@ -21,6 +21,8 @@ COMMANDS = {
     "run": ("running", "Run the node until it is told to stop."),
     "card": ("card", "The own card: show, export, renew."),
     "peers": ("peers", "Other authorities: add, list, show, check, suspend, activate."),
+    "new": ("drafting", "Print a draft of a kind of message to fill in, or list the kinds."),
+    "validate": ("checking", "Check a draft, and send nothing."),
     "send": ("sending", "Send a message, with attachments."),
     "inbox": ("messages", "List messages that came in."),
     "outbox": ("messages", "List messages on their way, and sent ones."),
