@@ -61,11 +61,11 @@ def _describe(console: Console, found: Mapping[str, object], now_ms: int) -> Non
         ],
     )
     console.print("\nClocks, the earliest due first", style="bold")
-    rows = [
+    running = [
         (one["title"], one["article"], moment(one["due"]), time_left(one["due"], now_ms), one["side"])
         for one in map(as_object, as_list(found["clocks"]))
     ]
-    table(console, ("CLOCK", "ARTICLE", "DUE", "TIME", "TO ACT"), rows, none="None runs.")
+    table(console, ("CLOCK", "ARTICLE", "DUE", "TIME", "TO ACT"), running, none="None runs.")
     console.print("\nMessages, newest first", style="bold")
     rows = [
         (
