@@ -96,7 +96,10 @@ def told(
     when: Mapping[str, Any] | None = None,
     **recorded: Any,
 ) -> History:
-    """Return *history* after a message of *by*, who held all of it; `appeal__deadline` is `appeal/deadline`."""
+    """Return *history* after a message of *by*, who held all of it.
+
+    In the names of what is *recorded*, `__` stands for `/`.
+    """
     number = len(history.steps) + 1
     step = Step(
         sha256=sha256(b"step %d" % number),
