@@ -123,7 +123,6 @@ class Outcome:
     Attributes:
         state: the state of the case.
         requesting: the requesting side; before roles exist, who opened; None of an empty case.
-        before_closing: the state that was left for this one, or None.
         crossed: the messages that moved nothing.
         order: every message that counts, in the order of the replay.
         standing: all that the machine knows.
@@ -131,7 +130,6 @@ class Outcome:
 
     state: str
     requesting: AuthorityId | None
-    before_closing: str | None
     crossed: frozenset[Digest]
     order: tuple[Digest, ...]
     standing: Standing
@@ -298,7 +296,6 @@ def _replay(steps: Iterable[Step], machine: Machine) -> Outcome:
     return Outcome(
         state=standing.state,
         requesting=standing.first,
-        before_closing=standing.before,
         crossed=frozenset(crossed),
         order=tuple(order),
         standing=standing,
