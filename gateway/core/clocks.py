@@ -15,7 +15,7 @@ import schemas
 from gateway.core.case import History, Outcome, Step
 from gateway.core.errors import Malformed
 from gateway.core.ids import AuthorityId, MessageId, parse_message_id
-from gateway.core.machine import MACHINE, Machine, Scalar
+from gateway.core.machine import MACHINE, Scalar
 from gateway.core.strict import as_list, as_text, parse_json, parse_time
 
 DAY_MS = 24 * 3_600_000
@@ -136,22 +136,19 @@ class Table:
         return frozenset({self.after, *named})
 
 
-def running(
-    history: History, outcome: Outcome, periods: Mapping[str, int], *, machine: Machine = MACHINE
-) -> tuple[Clock, ...]:
+def running(history: History, outcome: Outcome, periods: Mapping[str, int]) -> tuple[Clock, ...]:
     """Return the clocks of a case that nothing has stopped, the earliest due first.
 
     Args:
         history: the case.
         outcome: its replay.
         periods: milliseconds by the name of the setting.
-        machine: what moves the case.
     """
     found: dict[str, Clock] = {}
-    standing = machine.initial
+    standing = MACHINE.initial
     for digest in outcome.order:
         step = history.by_digest[digest]
-        moved = machine.step(standing, step.by, step.kind, step.when)
+        moved = MACHINE.step(standing, step.by, step.kind, step.when)
         if moved is None:
             continue
         standing = moved

@@ -14,7 +14,7 @@ from gateway.core.case import History, add, replay, set_counts
 from gateway.core.clocks import CLOCKS, LOOK_NOW_MS, SHORTEST_MS, Clock, encode_keys, next_look_ms, parse_keys
 from gateway.core.errors import Malformed
 from gateway.core.ids import AuthorityId
-from gateway.core.machine import Machine
+from gateway.core.machine import MACHINE
 from gateway.core.strict import parse_time, sha256
 from tests.support.authorities import DAY_MS, NOW_MS, PERIODS_MS
 from tests.support.cases import message_id, told
@@ -34,8 +34,7 @@ def case(*messages: tuple[Any, ...], at: int = NOW_MS) -> History:
 
 
 def running(history: History, **periods: int) -> dict[str, Clock]:
-    outcome = replay(history, machine=MACHINE)
-    found = clocks.running(history, outcome, PERIODS_MS | periods, machine=MACHINE)
+    found = clocks.running(history, replay(history), PERIODS_MS | periods)
     assert [clock.due_ms for clock in found] == sorted(clock.due_ms for clock in found)
     return {clock.definition.name: clock for clock in found}
 
@@ -49,42 +48,6 @@ def day(text: str) -> int:
     """Return the end of a day, from the time of tests."""
     return parse_time(f"{text}T23:59:59.999Z") - NOW_MS
 
-
-EVENTS = {"released": ["bailed", "released", "escaped"], "held": ["arrested", "detained"]}
-MOVES: list[dict[str, Any]] = [
-    {"kind": "request.oral_notice", "by": "requesting", "from": ["none"], "to": "oral"},
-    {"kind": "request.written_confirmation", "by": "requesting", "from": ["oral"], "to": "filed"},
-    {"kind": "request.provisional_arrest", "by": "requesting", "from": ["none"], "to": "arrest_pending"},
-    {"kind": "request.extradition", "by": "requesting", "from": ["arrested"], "to": "filed"},
-    {
-        "kind": "notice.custody",
-        "by": "requested",
-        "from": ["arrested"],
-        "to": "arrest_pending",
-        "when": {"event": EVENTS["released"]},
-    },
-    {
-        "kind": "notice.custody",
-        "by": "requested",
-        "from": ["arrested", "arrest_pending"],
-        "to": "arrested",
-        "when": {"event": EVENTS["held"]},
-    },
-    {"kind": "acknowledgment", "by": "requested", "from": ["oral"], "to": "same"},
-    {"kind": "notice.adverse_decision", "by": "requested", "from": ["accepted", "refused"], "to": "same"},
-    {"kind": "spontaneous.information", "by": "either", "from": ["none"], "to": "informed"},
-    {"kind": "closure", "by": "either", "from": ["informed"], "to": "closing"},
-]
-"""What clocks wait for, whatever else the machine has."""
-TABLE = schemas.load("case-machine")
-MACHINE = Machine.of(
-    {
-        **TABLE,
-        "requesting": sorted({*TABLE["requesting"], *(move["kind"] for move in MOVES[:4])}),
-        "states": TABLE["states"] | dict.fromkeys(("oral", "arrest_pending", "arrested", "informed"), "."),
-        "moves": [*TABLE["moves"], *MOVES],
-    }
-)
 
 REQUEST = (A, "request.mla")
 ACKNOWLEDGED = (B, "acknowledgment", {"next_update_by": "2026-12-24"})
@@ -209,7 +172,7 @@ def test_what_crossed_starts_and_stops_nothing():
     acknowledged = case(REQUEST, ACKNOWLEDGED)
     late = replace(acknowledged.steps[1], sha256=sha256(b"late"), id=message_id(9))
     history = add(withdrawn, late)
-    assert replay(history, machine=MACHINE).crossed == {late.sha256}
+    assert replay(history).crossed == {late.sha256}
     assert due(history) == {}
 
 
@@ -326,7 +289,7 @@ def test_an_embargo_outlives_the_case():
     information = (A, "spontaneous.information", {"restrictions__until": "2027-03-01"})
     assert due(case(information)) == {"embargo": day("2027-03-01")}
     history = case(information, *CLOSED)
-    assert replay(history, machine=MACHINE).state == "closed"
+    assert replay(history).state == "closed"
     assert due(history) == {"embargo": day("2027-03-01")}
 
 
