@@ -164,6 +164,23 @@ def test_no_case_stands_without_a_move_for_somebody():
         assert moves, standing
 
 
+def test_either_side_alone_can_end_what_is_open():
+    """But for `closing`, where the other is to answer, and what nobody began."""
+    for side in PARTIES:
+        done = {standing for standing in standings() if standing.state in {"none", "closing", "closed"}}
+        while True:
+            more = {
+                standing
+                for standing, moves in standings().items()
+                if standing not in done
+                and any(by == side and moved in done for (by, *_), moved in moves.items())
+            }
+            if not more:
+                break
+            done |= more
+        assert done == set(standings())
+
+
 # -- who may do it
 
 
