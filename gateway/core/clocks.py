@@ -9,13 +9,14 @@ import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 from typing import Any
 
 import schemas
 from gateway.core.case import History, Outcome, Step
 from gateway.core.errors import Malformed
 from gateway.core.ids import AuthorityId, MessageId, parse_message_id
-from gateway.core.machine import MACHINE, Scalar
+from gateway.core.machine import Scalar
 from gateway.core.strict import as_list, as_text, parse_json, parse_time
 
 DAY_MS = 24 * 3_600_000
@@ -67,7 +68,7 @@ class Start:
         return min(due_ms, began_ms + periods[self.most])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Definition:
     """One clock of the table; see the notes in clocks.json."""
 
@@ -80,6 +81,13 @@ class Definition:
     stops: tuple[Match, ...] = ()
     states: frozenset[str] | None = None
     goes_on: bool = False
+
+    @cached_property
+    def kinds(self) -> frozenset[str]:
+        """The kinds of messages that start or stop it."""
+        return frozenset().union(
+            *(start.match.kinds for start in self.starts), *(one.kinds for one in self.stops)
+        )
 
     @property
     def code(self) -> str:
@@ -145,16 +153,15 @@ def running(history: History, outcome: Outcome, periods: Mapping[str, int]) -> t
         periods: milliseconds by the name of the setting.
     """
     found: dict[str, Clock] = {}
-    standing = MACHINE.initial
-    for digest in outcome.order:
-        step = history.by_digest[digest]
-        moved = MACHINE.step(standing, step.by, step.kind, step.when)
-        if moved is None:
+    for digest, state in zip(outcome.order, outcome.states, strict=True):
+        if digest in outcome.crossed:
             continue
-        standing = moved
+        step = history.by_digest[digest]
         for definition in CLOCKS.case:
-            clock = _after(definition, found.pop(definition.name, None), step, periods)
-            if clock is not None and (definition.states is None or standing.state in definition.states):
+            clock = found.pop(definition.name, None)
+            if step.kind in definition.kinds:
+                clock = _after(definition, clock, step, periods)
+            if clock is not None and (definition.states is None or state in definition.states):
                 found[definition.name] = clock
     return tuple(sorted(found.values(), key=lambda clock: (clock.due_ms, clock.key)))
 
