@@ -54,6 +54,7 @@ class Context:
             self.keyring().storage,
             self.clock,
             self.entropy,
+            self.settings.clocks.periods_ms,
         )
 
 

@@ -250,7 +250,7 @@ class Reception:
                 wrapped_key=box.wrapped_key,
                 ciphertext=box.ciphertext,
             ),
-            move_case(storage, before, moved, now_ms),
+            move_case(storage, before, moved, now_ms, self._context.settings.clocks.periods_ms),
             *(replace(blob, claimed_by=message.id) for blob in blobs if blob.claimed_by is None),
         )
         return await self._answers.accept(draft, rows)
