@@ -8,6 +8,7 @@ from gateway.core.entry import Draft
 from gateway.core.profile import Profile, sign_profile
 from gateway.ports import Change, Store
 from gateway.rows import CurrentProfileRow, ProfileRow
+from keys.signing import SigningKey
 from tests.support.authorities import NOW_MS, Party
 
 
@@ -21,10 +22,14 @@ def content(authority: str, **members: Any) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value is not ...}
 
 
-def make_profile(party: Party, *, sequence: int = 1, issued_ms: int = NOW_MS, **members: Any) -> Profile:
-    """Return a sound profile of *party*."""
+def make_profile(
+    party: Party, *, sequence: int = 1, issued_ms: int = NOW_MS, key: SigningKey | None = None, **members: Any
+) -> Profile:
+    """Return a sound profile of *party*, signed by *key* in place of the one it signs with."""
     found = content(party.id, **members)
-    return sign_profile(found, party.signing, authority=party.id, sequence=sequence, issued_ms=issued_ms)
+    return sign_profile(
+        found, key or party.signing, authority=party.id, sequence=sequence, issued_ms=issued_ms
+    )
 
 
 async def record_profile(store: Store, profile: Profile) -> None:
