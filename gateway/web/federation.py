@@ -246,7 +246,7 @@ async def _profile(request: web.Request) -> web.Response:
     profile = request.app[CONTEXT].directory.own_profile
     if profile is None:
         raise PeerFault(404, "not_found")
-    return web.Response(text=profile.jws, content_type="application/jose")
+    return web.Response(body=profile.jws.encode(), content_type="application/jose")
 
 
 async def _ping(request: web.Request) -> web.Response:
