@@ -118,7 +118,7 @@ class Store(Protocol):
         ...
 
     async def all(self, kind: type[AnyRow]) -> list[AnyRow]:
-        """Return every row of a small table (peers, cards, tokens, alarms)."""
+        """Return every row of a small table (peers, cards, current profiles, tokens, alarms)."""
         ...
 
     async def messages(

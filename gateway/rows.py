@@ -10,6 +10,7 @@ from typing import Self, TypeVar
 
 from gateway.core.card import Card
 from gateway.core.ids import AuthorityId, CaseId, Digest, MessageId
+from gateway.core.profile import Profile
 
 THIS_ENTRY = -1
 """In a row's `entry`: the index that the change's first audit entry is about to get."""
@@ -68,6 +69,43 @@ class CardRow:
             body=card.raw,
             pinned_ms=pinned_ms,
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProfileRow:
+    """A profile as it was signed, a peer's or our own, kept for ever. Key: authority, sequence, sha256."""
+
+    authority: AuthorityId
+    sequence: int
+    sha256: Digest
+    version: int
+    body: bytes
+    stored_ms: int
+
+    @classmethod
+    def of(cls, profile: Profile, stored_ms: int) -> Self:
+        """Return the row of a *profile* that is not stored yet."""
+        return cls(
+            authority=profile.authority,
+            sequence=profile.sequence,
+            sha256=profile.sha256,
+            version=0,
+            body=profile.jws.encode("ascii"),
+            stored_ms=stored_ms,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CurrentProfileRow:
+    """Which profile of an authority is in force. Key: authority.
+
+    Whoever records another one moves this row, so that two profiles cannot follow one.
+    """
+
+    authority: AuthorityId
+    version: int
+    sequence: int
+    sha256: Digest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -299,6 +337,8 @@ class AlarmRow:
 Row = (
     PeerRow
     | CardRow
+    | ProfileRow
+    | CurrentProfileRow
     | MessageRow
     | ContentRow
     | EnvelopeRow

@@ -23,7 +23,7 @@ MAX_ERRORS = 32
 """As many errors of one document are told at the doors."""
 
 _FOLDER = files(__name__)
-_SHARED = ("defs", "message", "draft", "envelope", "entry", "card")
+_SHARED = ("defs", "message", "draft", "envelope", "entry", "card", "profile")
 KINDS: frozenset[str] = frozenset(
     path.name.removesuffix(".json") for path in (_FOLDER / "kinds").iterdir() if path.name.endswith(".json")
 )
@@ -141,6 +141,12 @@ def sample(number: int) -> dict[str, Any]:
 def sample_file(name: str) -> bytes:
     """Return the bytes of a file beside the sample cases: an attachment, say."""
     return (_FOLDER / "samples" / name).read_bytes()
+
+
+def sample_profile(country: str) -> dict[str, Any]:
+    """Return the sample profile of *country*, such as `qn`: what is given to be published, afresh."""
+    found: dict[str, Any] = json.loads(sample_file(f"profile-{country}.json"))
+    return found
 
 
 def fill(

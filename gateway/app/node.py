@@ -22,6 +22,7 @@ from gateway.core.entry import Draft
 from gateway.core.errors import GatewayFault, Unavailable
 from gateway.peering.client import PeerClient
 from gateway.peering.directory import Directory, PinnedPeer
+from gateway.peering.profiles import Publisher
 from gateway.ports import Change, Clock, Entropy, Probe
 from gateway.store import SqlStore, open_store
 from gateway.store.blobs import BlobFolder
@@ -192,6 +193,7 @@ async def _assembled(settings: Settings, outside: Outside, opened: contextlib.As
     await store.record(Change(name="start", entries=(started,)))
     directory = Directory(store, own)
     await directory.refresh()
+    await Publisher(store, directory, identity.keyring(), clock).renew()
     handshakes = Handshakes(identity.tls(own, clock.now_ms()), directory.certificates())
     directory.on_change(lambda: handshakes.admit(directory.certificates()))
     return Inside(

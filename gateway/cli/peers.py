@@ -6,12 +6,13 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from gateway.cli.profile_text import describe_profile
 from gateway.cli.program import Failure, UsageFault
 from gateway.cli.session import Session, with_session
 from gateway.cli.terminal import moment, pairs, plain, table
 from gateway.core.card import Card, fingerprint, parse_card
 from gateway.core.errors import Malformed, NotProved, Untrusted
-from gateway.core.strict import as_list
+from gateway.core.strict import as_list, as_object
 
 _ADVICE = {
     "suspended": "it is suspended, here (art18 peers activate ends that) or over there",
@@ -21,12 +22,14 @@ _ADVICE = {
     "other_card": "it shows another card with the pinned one's sequence: ask the authority what happened",
     "bad_card": "it shows no card that holds",
     "wrong_authority": "another authority answers at its address",
+    "bad_profile": "it shows a profile that does not hold, or another with the sequence of the one at hand",
     "bad_answer": "it answers in another form than the protocol has",
     "unreachable": "nobody answers at its address",
     "timeout": "it does not answer in time",
     "tls": "no handshake: it has not pinned our card, or its key is not the one in its pinned card",
     "wrong_sender": "it no longer has our certificate pinned",
 }
+_NO_PROFILE = "No profile of it is at hand: what it accepts and requires is not known here."
 
 
 @click.group()
@@ -72,9 +75,17 @@ def add(session: Session, /, *, file: Path, authority: str, confirmed: str) -> N
 def list_peers(session: Session, /) -> None:
     """List the authorities whose cards are pinned."""
     items = session.hook().items("peers")
-    heads = ("ID", "STATE", "CARD", "EXPIRES", "QUEUED", "PROBLEM")
+    heads = ("ID", "STATE", "CARD", "EXPIRES", "PROFILE", "QUEUED", "PROBLEM")
     rows = [
-        (one["id"], one["state"], one["sequence"], moment(one["expires"]), one["queued"], one["problem"])
+        (
+            one["id"],
+            one["state"],
+            one["sequence"],
+            moment(one["expires"]),
+            one["profile_sequence"],
+            one["queued"],
+            one["problem"],
+        )
         for one in items
     ]
     none = "No authority is pinned yet; art18 peers add FILE pins one."
@@ -85,7 +96,7 @@ def list_peers(session: Session, /) -> None:
 @click.argument("authority", metavar="ID")
 @with_session
 def show(session: Session, /, authority: str) -> None:
-    """Show a peer and its pinned card."""
+    """Show a peer: its pinned card, and its profile, which says what it accepts and requires."""
     found = session.hook().get("peers", authority)
     session.terminal.show(found, lambda console: _describe(console, found))
 
@@ -98,7 +109,7 @@ def check(session: Session, /, authority: str) -> None:
     found = session.hook().post("peers", authority, "check").document()
     problems = [str(problem) for problem in as_list(found["problems"])]
     if found["reachable"]:
-        session.terminal.say(found, f"{authority} answers.")
+        session.terminal.say(found, f"{authority} answers. {_profile_at_hand(found, problems)}")
     elif session.terminal.json:
         session.terminal.say(found, "")
     if problems:
@@ -151,6 +162,20 @@ def _describe(console: Console, found: Mapping[str, object]) -> None:
             *([("next attempt", moment(found["next_attempt"]))] if found["next_attempt"] else []),
         ],
     )
+    console.print()
+    if found["profile"] is None:
+        console.print(_NO_PROFILE)
+    else:
+        describe_profile(console, as_object(found["profile"]))
+
+
+def _profile_at_hand(found: Mapping[str, object], problems: list[str]) -> str:
+    """Say which profile of a peer that answers is here."""
+    if found["newer_profile"] is not None:
+        return f"Its profile {found['newer_profile']} is being fetched."
+    if found["profile_sequence"] is not None:
+        return f"Its profile {found['profile_sequence']} is at hand."
+    return "No profile of it is at hand." if problems else "It has published no profile."
 
 
 def _plain(text: str) -> str:

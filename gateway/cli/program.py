@@ -20,6 +20,7 @@ COMMANDS = {
     "init": ("setup", "Create a node: data folder, keys and card."),
     "run": ("running", "Run the node until it is told to stop."),
     "card": ("card", "The own card: show, export, renew."),
+    "profile": ("profile", "The own profile, what is accepted and required: show, publish."),
     "peers": ("peers", "Other authorities: add, list, show, check, suspend, activate."),
     "new": ("drafting", "Print a draft of a kind of message to fill in, or list the kinds."),
     "validate": ("checking", "Check a draft, and send nothing."),

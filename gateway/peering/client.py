@@ -21,6 +21,7 @@ from gateway.core.card import Card
 from gateway.core.envelope import MEDIA_TYPE
 from gateway.core.errors import Malformed, Unavailable
 from gateway.core.ids import Digest, MessageId
+from gateway.core.profile import MAX_BYTES as MAX_PROFILE_BYTES
 from gateway.core.proof import MAX_RECEIPT_BYTES, Receipt, parse_hashes, parse_receipt
 from gateway.core.strict import as_integer, as_list, as_object, as_text, members, parse_json, parse_object
 from gateway.peering.tls import client_context
@@ -162,6 +163,15 @@ class PeerClient:
         path = "/v1/card" if sequence is None else f"/v1/cards/{sequence}"
         raw = await self._call("GET", path, limit=MAX_CARD_BYTES)
         return raw.body if raw.status == HTTPStatus.OK else None
+
+    async def profile(self) -> bytes | None:
+        """Return the peer's newest profile; None if it has published none. Raises PeerUnavailable."""
+        raw = await self._call("GET", "/v1/profile", limit=MAX_PROFILE_BYTES)
+        if raw.status == HTTPStatus.NOT_FOUND:
+            return None
+        if raw.status != HTTPStatus.OK:
+            raise PeerUnavailable(_reply(raw).code or "bad_answer")
+        return raw.body
 
     async def ping(self) -> Mapping[str, object]:
         """Return what the peer says of itself: authority, time, version."""

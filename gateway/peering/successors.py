@@ -7,6 +7,7 @@ from dataclasses import replace
 from gateway.core.card import Card, check_apart, parse_card, successor
 from gateway.core.entry import Draft
 from gateway.core.errors import Malformed, Misuse, NotProved, Stale, Untrusted
+from gateway.peering.alarms import raise_alarm
 from gateway.peering.client import PeerClient
 from gateway.peering.directory import Directory
 from gateway.ports import Change, Clock, Store
@@ -116,14 +117,4 @@ async def _keep(second: Card, card: Card, store: Store, clock: Clock) -> None:
 
 
 async def _alarm(code: str, card: Card, store: Store, clock: Clock) -> None:
-    if await store.get(AlarmRow, code, card.authority) is not None:
-        return
-    row = AlarmRow(
-        code=code,
-        subject=card.authority,
-        version=0,
-        raised_ms=clock.now_ms(),
-        detail=f"sequence {card.sequence}",
-    )
-    with contextlib.suppress(Stale):  # another process raised it
-        await store.record(Change(name="alarm", puts=(row,)))
+    await raise_alarm(store, clock, code, card.authority, f"sequence {card.sequence}")

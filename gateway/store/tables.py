@@ -21,11 +21,13 @@ from gateway.rows import (
     CaseRow,
     ConflictRow,
     ContentRow,
+    CurrentProfileRow,
     EnvelopeRow,
     IdempotencyRow,
     MessageRow,
     NoticeRow,
     PeerRow,
+    ProfileRow,
     ReceiptRow,
     TokenRow,
     UploadRow,
@@ -126,6 +128,8 @@ def _getter(names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
 _KINDS: tuple[Kind[Any], ...] = (
     _kind(PeerRow, "peers", "authority"),
     _kind(CardRow, "cards", "authority", "sequence", "sha256", small=False),
+    _kind(ProfileRow, "profiles", "authority", "sequence", "sha256", small=False),
+    _kind(CurrentProfileRow, "current_profiles", "authority"),
     _kind(
         MessageRow,
         "messages",

@@ -9,6 +9,7 @@ from gateway.config import Settings
 from gateway.core.ids import AuthorityId
 from gateway.peering.client import PeerClient
 from gateway.peering.directory import Directory, PinnedPeer
+from gateway.peering.profiles import Publisher
 from gateway.peering.settlement import Settlement
 from gateway.ports import Clock, Entropy, Probe, Store, Unprobed
 from gateway.store.blobs import BlobFolder
@@ -28,7 +29,7 @@ class Context:
         reread_vault: reads the key store again, and changes nothing.
         adopt: puts a keyring in use whose successor card is recorded: new handshakes use it.
         dial: a client for one peer, to be closed by the caller.
-        cards_wanted: told of a peer that signed with a key that its pinned card does not have.
+        cards_wanted: told of a peer whose cards and profile are to be looked at soon.
         checks: what `/readyz` shows: each check's name, and what is wrong or None.
     """
 
@@ -56,6 +57,10 @@ class Context:
             self.entropy,
             self.settings.clocks.periods_ms,
         )
+
+    def publisher(self) -> Publisher:
+        """Return what signs and records the own profile."""
+        return Publisher(self.store, self.directory, self.keyring(), self.clock)
 
 
 CONTEXT: web.AppKey[Context] = web.AppKey("context", Context)

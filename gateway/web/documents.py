@@ -80,6 +80,13 @@ def number(text: str, *, what: str) -> int:
     return int(text)
 
 
+def flag(text: str | None, *, what: str) -> bool:
+    """Return whether *text* is `true`; None and `false` are not. Raises Malformed."""
+    if text not in {None, "true", "false"}:
+        raise Malformed(f"{what} is true or false")
+    return text == "true"
+
+
 def time_or_none(text: str | None) -> int | None:
     """Return the time in *text*, if there is one. Raises Malformed."""
     return None if text is None else parse_time(text)

@@ -58,6 +58,7 @@ def federation_app(context: Context) -> web.Application:
             web.get("/v1/log/consistency", _consistency, allow_head=False),
             web.get("/v1/card", _card, allow_head=False),
             web.get("/v1/cards/{sequence}", _card_by_sequence, allow_head=False),
+            web.get("/v1/profile", _profile, allow_head=False),
             web.get("/v1/ping", _ping, allow_head=False),
             *blob_routes(PEER),
         ]
@@ -239,6 +240,13 @@ async def _card_by_sequence(request: web.Request) -> web.Response:
     if card is None:
         raise PeerFault(404, "not_found")
     return _card_response(card.raw)
+
+
+async def _profile(request: web.Request) -> web.Response:
+    profile = request.app[CONTEXT].directory.own_profile
+    if profile is None:
+        raise PeerFault(404, "not_found")
+    return web.Response(body=profile.jws.encode(), content_type="application/jose")
 
 
 async def _ping(request: web.Request) -> web.Response:

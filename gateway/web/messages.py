@@ -16,7 +16,7 @@ from gateway.ports import Change, EntryFilter, MessageFilter
 from gateway.rows import THIS_ENTRY, Direction, MessageRow, NoticeRow
 from gateway.web.content import log_reading, message_of, stored_content
 from gateway.web.context import CONTEXT
-from gateway.web.documents import Page, query, read_json_bytes, respond, respond_bytes, respond_page
+from gateway.web.documents import Page, flag, query, read_json_bytes, respond, respond_bytes, respond_page
 from gateway.web.middleware import BEARER
 from gateway.web.release import release as let_go
 from gateway.web.submission import Submission
@@ -31,7 +31,7 @@ _WAITING = frozenset({delivery.State.QUEUED, delivery.State.UNDETERMINED})
 
 async def submit(request: web.Request) -> web.Response:
     """Take a draft; answer once the message is durable (or, dry, with its findings alone)."""
-    dry_run = _flag(query(request, "dry_run").get("dry_run"))
+    dry_run = flag(query(request, "dry_run").get("dry_run"), what="dry_run")
     raw = await read_json_bytes(request)
     submission = Submission(request.app[CONTEXT], request[BEARER].id)
     if dry_run:
@@ -238,9 +238,3 @@ def _state(text: str | None) -> str | None:
     if text is not None and text not in _STATES:
         raise Malformed("not a state that a message can be in")
     return text
-
-
-def _flag(text: str | None) -> bool:
-    if text not in {None, "true", "false"}:
-        raise Malformed("dry_run is true or false")
-    return text == "true"

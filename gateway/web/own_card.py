@@ -37,6 +37,7 @@ async def renew(request: web.Request) -> web.Response:
     context = request.app[CONTEXT]
     own = context.directory.own
     if raw == own.raw:
+        await context.publisher().renew()  # a crash may have come between
         return respond(_view(own))
     card = successor(raw, own)
     check_apart(card, (one for peer in context.directory.peers.values() for one in peer.cards))
@@ -54,6 +55,7 @@ async def renew(request: web.Request) -> web.Response:
     await context.store.record(Change(name="own_card", entries=(entry,), puts=(row,)))
     context.directory.replace_own(card)
     await context.adopt(keyring)
+    await context.publisher().renew()
     return respond(_view(card))
 
 

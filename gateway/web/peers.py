@@ -9,8 +9,9 @@ from aiohttp import web
 
 from gateway.core.card import Card, check_apart, fingerprint, parse_card, pin
 from gateway.core.entry import Draft
-from gateway.core.errors import Malformed, Misuse, NotProved, Stale, Unavailable
+from gateway.core.errors import Malformed, Misuse, NotProved, Stale, Unavailable, Untrusted
 from gateway.core.ids import AuthorityId, parse_authority
+from gateway.core.profile import Profile, follows, verify_profile
 from gateway.core.strict import as_text, parse_time, time_text
 from gateway.peering.client import PeerClient, PeerUnavailable
 from gateway.peering.directory import PinnedPeer
@@ -60,6 +61,7 @@ async def add(request: web.Request) -> web.Response:
         with suppress(Stale):
             await context.store.record(await _ceremony(context, card, known, request[BEARER].id))
             await context.directory.refresh()
+            context.cards_wanted(authority)
             added = context.directory.peers[authority]
             headers = {"Location": f"/v1/peers/{authority}"}
             return respond(_view(added, {}), status=HTTPStatus.CREATED, headers=headers)
@@ -83,16 +85,29 @@ async def check(request: web.Request) -> web.Response:
     if peer.card.expires_ms <= context.clock.now_ms():
         problems.append("card_expired")
     answer: Mapping[str, object] = {}
+    offered: int | None = None
     try:
         async with context.dial(peer) as client:
             answer = await client.ping()
             problems += _differences(context, peer, answer)
             problems += await _card_problems(client, peer)
+            offered = await _profile_offered(client, peer)
     except PeerUnavailable as fault:
         problems.append(fault.code)
+    except (Malformed, Untrusted):
+        problems.append("bad_profile")
+    if offered is not None:
+        context.cards_wanted(peer.row.authority)
     shown = {name: answer[name] for name in ("authority", "time", "version") if name in answer}
     return respond(
-        {"peer": peer.row.authority, "reachable": bool(answer), "problems": problems, "answer": shown}
+        {
+            "peer": peer.row.authority,
+            "reachable": bool(answer),
+            "problems": problems,
+            "answer": shown,
+            "profile_sequence": None if peer.profile is None else peer.profile.sequence,
+            "newer_profile": offered,
+        }
     )
 
 
@@ -111,6 +126,8 @@ async def _set_state(request: web.Request, state: str, event: str) -> web.Respon
     now = context.directory.peers[peer.row.authority]
     if now.row.state != state:
         raise Unavailable("others are changing the same peer")
+    if now.active:
+        context.cards_wanted(now.row.authority)
     return respond(_view(now, await context.store.queue_depth()))
 
 
@@ -174,6 +191,20 @@ async def _card_problems(client: PeerClient, peer: PinnedPeer) -> list[str]:
     return ["newer_card" if newest.sequence > peer.card.sequence else "other_card"]
 
 
+async def _profile_offered(client: PeerClient, peer: PinnedPeer) -> int | None:
+    """Return the sequence of a profile of *peer* that is newer than the one at hand, or None.
+
+    Raises:
+        PeerUnavailable: the peer cannot be reached.
+        Malformed, Untrusted: its profile does not verify, or says other things under one sequence.
+    """
+    raw = await client.profile()
+    if raw is None:
+        return None
+    found = verify_profile(raw, peer.row.authority, peer.card.signing_keys())
+    return found.sequence if follows(found, peer.profile) else None
+
+
 def _pinned(request: web.Request) -> PinnedPeer:
     query(request)
     peer = request.app[CONTEXT].directory.peers.get(parse_authority(request.match_info["id"]))
@@ -190,6 +221,7 @@ def _summary(peer: PinnedPeer, depths: Mapping[AuthorityId, int]) -> dict[str, o
         "sequence": row.sequence,
         "added": time_text(row.added_ms),
         "expires": time_text(peer.card.expires_ms),
+        "profile_sequence": None if peer.profile is None else peer.profile.sequence,
         "queued": depths.get(row.authority, 0),
         "attempt": row.attempt,
         "next_attempt": time_text(row.next_ms) if row.attempt else None,
@@ -198,7 +230,7 @@ def _summary(peer: PinnedPeer, depths: Mapping[AuthorityId, int]) -> dict[str, o
 
 
 def _view(peer: PinnedPeer, depths: Mapping[AuthorityId, int]) -> dict[str, object]:
-    return {**_summary(peer, depths), **card_view(peer.card)}
+    return {**_summary(peer, depths), **card_view(peer.card), **profile_view(peer.profile)}
 
 
 def card_view(card: Card) -> dict[str, object]:
@@ -209,4 +241,12 @@ def card_view(card: Card) -> dict[str, object]:
         "endpoints": list(card.endpoints),
         "log": card.log.origin,
         "card": card.raw.decode(),
+    }
+
+
+def profile_view(profile: Profile | None) -> dict[str, object]:
+    """Return what the hook shows of a profile: all its members, and the digest of its exact text."""
+    return {
+        "profile": None if profile is None else profile.payload,
+        "profile_sha256": None if profile is None else profile.sha256,
     }

@@ -1,4 +1,4 @@
-"""Keeps the pinned cards current: at start, every hour, and whenever somebody asks (protocol §4)."""
+"""Keeps pinned cards and profiles current: at start, every hour, and when somebody asks (protocol §4)."""
 
 import asyncio
 import contextlib
@@ -11,6 +11,7 @@ from gateway.core.errors import Unavailable
 from gateway.core.ids import AuthorityId
 from gateway.peering.client import PeerClient
 from gateway.peering.directory import Directory, PinnedPeer
+from gateway.peering.profiles import follow_profile
 from gateway.peering.successors import follow
 from gateway.ports import Clock, Store
 
@@ -23,7 +24,7 @@ _log = structlog.get_logger(__name__)
 
 
 class CardKeeper:
-    """Looks for successors of the pinned cards, in a task of its own."""
+    """Looks for successors of the pinned cards, and for newer profiles, in a task of its own."""
 
     def __init__(
         self,
@@ -66,7 +67,7 @@ class CardKeeper:
                 self._wake.clear()
 
     async def _look(self, authority: AuthorityId) -> None:
-        """Follow one peer's cards; whatever goes wrong is this peer's alone."""
+        """Follow one peer's cards and profiles; whatever goes wrong is this peer's alone."""
         try:
             async with self._slots:
                 await self._follow(authority)
@@ -82,5 +83,8 @@ class CardKeeper:
         peer = self._directory.peers.get(authority)
         if peer is None or not peer.active:
             return
+        store, directory, clock = self._store, self._directory, self._clock
         async with self._dial(peer) as client:
-            await follow(client, peer.card, store=self._store, directory=self._directory, clock=self._clock)
+            await follow(client, peer.card, store=store, directory=directory, clock=clock)
+            # After the card, since the profile may be under a key that only the new one has.
+            await follow_profile(client, authority, store=store, directory=directory, clock=clock)

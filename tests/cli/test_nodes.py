@@ -1,6 +1,7 @@
 """The command line against two real node processes."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -244,6 +245,60 @@ def test_a_suspended_peer_is_served_no_more(pair):
     assert ask(here, "peers", "show", there.id)["fingerprint"] in call(there, "card", "show")
 
 
+def test_a_profile_is_published_and_reaches_the_peer(pair, tmp_path):
+    here, there = pair
+    content, path = schemas.sample_profile("qp"), tmp_path / "profile.json"
+    path.write_text(json.dumps(content))
+    assert "Nothing was published" in call(there, "profile", "publish", str(path), "--dry-run")
+    (tmp_path / "profile.toml").write_text(toml(content))
+    judged = ask(there, "profile", "publish", str(tmp_path / "profile.toml"), "--dry-run")
+    assert {**judged["profile"], **content} == judged["profile"]
+    told = call(there, "profile", "publish", str(path))
+    own = ask(there, "profile", "show")
+    assert told.startswith(f"Profile {own['sequence']} of qp.justice is in force.")
+    assert {**own["profile"], **content} == own["profile"]
+    assert f"Its profile {own['sequence']} is being fetched." in call(here, "peers", "check", there.id)
+    here.until(
+        lambda: (
+            found if (found := ask(here, "peers", "show", there.id)["profile"]) == own["profile"] else None
+        ),
+        failing="no profile",
+    )
+    assert f"Its profile {own['sequence']} is at hand." in call(here, "peers", "check", there.id)
+    shown = call(here, "peers", "show", there.id)
+    assert call(there, "profile", "show") in shown
+    for part in ("Permanence", "fr; in an emergency also en", "delai-signification", "Indian/Mauritius"):
+        assert part in shown
+    assert "has published no profile" in call(there, "peers", "check", here.id)
+    assert "is not known here" in call(there, "peers", "show", here.id)
+
+
+def toml(value: dict) -> str:
+    """Return *value* as TOML, in which every nested value stands inline and days are days."""
+    return "".join(f"{name} = {inline(member)}\n" for name, member in value.items())
+
+
+def inline(value: object) -> str:
+    match value:
+        case dict():
+            return "{" + ", ".join(f"{name} = {inline(member)}" for name, member in value.items()) + "}"
+        case list():
+            return "[" + ", ".join(map(inline, value)) + "]"
+        case str() if re.fullmatch(r"\d{4}-\d\d-\d\d", value):
+            return value
+        case _:
+            return json.dumps(value, ensure_ascii=False)
+
+
+def test_a_profile_that_is_wrong_is_exit_code_1_with_its_places(pair, tmp_path):
+    path = tmp_path / "profile.json"
+    path.write_text(json.dumps({**schemas.sample_profile("qo"), "country": "QP", "sequence": 7}))
+    assert "  /sequence: left out" in call(pair[0], "profile", "publish", str(path), code=1)
+    path.write_text("[]")
+    call(pair[0], "profile", "publish", str(path), code=2)
+    assert "no profile was published yet" in call(pair[0], "profile", "show", code=1)
+
+
 def test_a_token_does_what_it_is_for_until_it_is_revoked(pair, tmp_path):
     here, _ = pair
     made = ask(here, "token", "create", "--scope", "messages:read", "--name", "case system")
@@ -412,6 +467,20 @@ def test_a_revoked_token_of_the_command_line_stays_revoked(single):
     node.stop()
     node = start(single)
     call(node, "inbox", code=1)
+    node.stop()
+
+
+def test_a_profile_is_in_force_after_a_restart(single, tmp_path):
+    path = tmp_path / "profile.json"
+    path.write_text(json.dumps(schemas.sample_profile("qm")))
+    node = start(single)
+    call(node, "profile", "publish", str(path))
+    made = ask(node, "profile", "show")
+    node.stop()
+    node = start(single)
+    assert ask(node, "profile", "show") == made
+    call(node, "profile", "publish", str(path))
+    assert ask(node, "profile", "show")["sequence"] == 2
     node.stop()
 
 

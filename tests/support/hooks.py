@@ -16,7 +16,7 @@ import schemas
 from gateway.config import Limits, Settings
 from gateway.core.card import Card
 from gateway.core.entry import Draft
-from gateway.core.ids import MessageId
+from gateway.core.ids import AuthorityId, MessageId
 from gateway.peering.client import PeerClient
 from gateway.peering.directory import Directory
 from gateway.peering.settlement import Settlement
@@ -230,8 +230,12 @@ async def open_hook(
     peers: tuple[Card, ...] | None = None,
     limits: Limits | None = None,
     checks: Mapping[str, str | None] | None = None,
+    wanted: list[AuthorityId] | None = None,
 ) -> AsyncIterator[Hook]:
-    """Open the hook of US, where the cards *peers* (by default PEER's) are pinned."""
+    """Open the hook of US, where the cards *peers* (by default PEER's) are pinned.
+
+    *wanted* is told of the peers whose cards and profiles are to be looked at.
+    """
     party, clock, entropy = make_authority(US), FixedClock(), FixedEntropy()
     blobs = _blobs(folder)
     log = party.keyring.log
@@ -262,6 +266,7 @@ async def open_hook(
             dial=lambda peer: PeerClient(peer.card, hook.party.keyring.tls[0]),
             clock=clock,
             entropy=entropy,
+            cards_wanted=(wanted if wanted is not None else []).append,
             checks=lambda: checks or {"store": store.broken},
         )
         hook = Hook(party, context, store, folder, clock, party.keyring)
