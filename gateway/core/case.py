@@ -18,7 +18,7 @@ from functools import cached_property
 
 from gateway.core.errors import GatewayFault, Malformed
 from gateway.core.ids import AuthorityId, Digest, MessageId, parse_authority, parse_digest, parse_message_id
-from gateway.core.machine import MACHINE, Machine, Scalar, Standing
+from gateway.core.machine import MACHINE, Scalar, Standing
 from gateway.core.message import Message, SignedMessage
 from gateway.core.record import recorded
 from gateway.core.strict import as_integer, as_list, as_object, as_text, check_constants, members, parse_json
@@ -92,6 +92,18 @@ class History:
         found = self.ancestors(step.sha256 for step in self.steps if step.counts)
         return tuple(step for step in self.steps if step.sha256 in found)
 
+    @cached_property
+    def outcome(self) -> "Outcome":
+        """Return what the replay of the steps that count gives."""
+        return _replay(self.effective)
+
+    def standing_after(self, links: Iterable[Digest | None]) -> Standing:
+        """Return where the case stands after what *links* name, and all its ancestors."""
+        known = self.ancestors(links)
+        if len(known) == len(self.effective) and all(step.sha256 in known for step in self.effective):
+            return self.outcome.standing
+        return _replay(known.values()).standing
+
     def ancestors(self, links: Iterable[Digest | None]) -> Mapping[Digest, Step]:
         """Return the steps that *links* name, with all their ancestors, by digest."""
         found: dict[Digest, Step] = {}
@@ -137,7 +149,7 @@ class Outcome:
     standing: Standing
 
 
-def step_of(signed: SignedMessage, *, counts: bool = True, machine: Machine = MACHINE) -> Step:
+def step_of(signed: SignedMessage, *, counts: bool = True) -> Step:
     """Return the step of *signed*."""
     message = signed.message
     return Step(
@@ -148,15 +160,15 @@ def step_of(signed: SignedMessage, *, counts: bool = True, machine: Machine = MA
         created_ms=message.created_ms,
         previous=message.previous,
         case_head=message.case_head,
-        when=machine.members_of(message.kind, message.body),
+        when=MACHINE.members_of(message.kind, message.body),
         recorded=recorded(message),
         counts=counts,
     )
 
 
-def replay(history: History, *, machine: Machine = MACHINE) -> Outcome:
+def replay(history: History) -> Outcome:
     """Return the state of the case, and what crossed."""
-    return _replay(history.effective, machine)
+    return history.outcome
 
 
 def newest(history: History, authority: AuthorityId) -> Digest | None:
@@ -170,7 +182,7 @@ def newest(history: History, authority: AuthorityId) -> Digest | None:
     return None
 
 
-def may_send(history: History, sender: AuthorityId, message: Message, *, machine: Machine = MACHINE) -> None:
+def may_send(history: History, sender: AuthorityId, message: Message) -> None:
     """Check that *sender* may send *message* now, so that its peer will not refuse it.
 
     It is judged on all that counts here, and on what its links say: those differ only after an
@@ -179,15 +191,15 @@ def may_send(history: History, sender: AuthorityId, message: Message, *, machine
     Raises:
         NotAllowed: it may not.
     """
-    when = machine.members_of(message.kind, message.body)
-    standing = replay(history, machine=machine).standing
-    _judge(standing, sender, message.kind, when, machine)
-    known = history.ancestors((message.previous, message.case_head))
-    if len(known) != len(history.effective):
-        _judge(_replay(known.values(), machine).standing, sender, message.kind, when, machine)
+    when = MACHINE.members_of(message.kind, message.body)
+    standing = history.outcome.standing
+    _judge(standing, sender, message.kind, when)
+    linked = history.standing_after((message.previous, message.case_head))
+    if linked is not standing:
+        _judge(linked, sender, message.kind, when)
 
 
-def check_received(history: History, step: Step, *, machine: Machine = MACHINE) -> None:
+def check_received(history: History, step: Step) -> None:
     """Check that *step*, which a peer sent, is legal after its causal ancestors.
 
     Raises:
@@ -203,8 +215,7 @@ def check_received(history: History, step: Step, *, machine: Machine = MACHINE) 
         head = history.by_digest.get(step.case_head)
         if head is None or head.by == step.by:
             raise UnknownCaseHead("the case head is not a message of the other side")
-    known = history.ancestors(step.links)
-    _judge(_replay(known.values(), machine).standing, step.by, step.kind, step.when, machine)
+    _judge(history.standing_after(step.links), step.by, step.kind, step.when)
 
 
 def add(history: History, step: Step) -> History:
@@ -243,27 +254,23 @@ def drop(history: History, sha256: Digest) -> History:
     return History(tuple(step for step in history.steps if step.sha256 != sha256))
 
 
-def allowed(
-    history: History, parties: Iterable[AuthorityId], *, machine: Machine = MACHINE
-) -> dict[AuthorityId, tuple[str, ...]]:
+def allowed(history: History, parties: Iterable[AuthorityId]) -> dict[AuthorityId, tuple[str, ...]]:
     """Return which kinds each of the two *parties* may send now."""
-    standing = replay(history, machine=machine).standing
+    standing = history.outcome.standing
     return {
-        party: tuple(kind for kind in machine.kinds if machine.may(standing, party, kind))
+        party: tuple(kind for kind in MACHINE.kinds if MACHINE.may(standing, party, kind))
         for party in parties
     }
 
 
-def _judge(
-    standing: Standing, by: AuthorityId, kind: str, when: Mapping[str, Scalar], machine: Machine
-) -> None:
-    if machine.step(standing, by, kind, when) is None:
+def _judge(standing: Standing, by: AuthorityId, kind: str, when: Mapping[str, Scalar]) -> None:
+    if MACHINE.step(standing, by, kind, when) is None:
         raise NotAllowed(
             f"{kind} may not be sent by this side while the case is in the state {standing.state}"
         )
 
 
-def _replay(steps: Iterable[Step], machine: Machine) -> Outcome:
+def _replay(steps: Iterable[Step]) -> Outcome:
     """Run *steps*, which hold each other's ancestors, through the machine in causal order.
 
     Taken next is always a step whose ancestors have had their turn: of the requesting side (or who
@@ -281,13 +288,13 @@ def _replay(steps: Iterable[Step], machine: Machine) -> Outcome:
             followers.setdefault(link, []).append(step)
         if not links:
             _queue(ready, step)
-    standing = machine.initial
+    standing = MACHINE.initial
     order: list[Digest] = []
     states: list[str] = []
     crossed: set[Digest] = set()
     while (taken := _take(ready, standing.first)) is not None:
         order.append(taken.sha256)
-        moved = machine.step(standing, taken.by, taken.kind, taken.when)
+        moved = MACHINE.step(standing, taken.by, taken.kind, taken.when)
         if moved is None:
             crossed.add(taken.sha256)
         else:

@@ -5,7 +5,7 @@ kinds nor states by name, and nothing of what crosses: that is `core.case`.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
@@ -141,16 +141,16 @@ class Machine:
         requesting = standing.requesting
         if requesting is None and move.kind in self.requesting:
             requesting = by
-        found = replace(
-            standing,
+        stays = state == standing.state
+        return Standing(
+            state=state,
+            before=standing.before if stays else standing.state,
+            mover=standing.mover if stays else by,
             opener=standing.opener or by,
             requesting=requesting,
+            visited=standing.visited if stays else standing.visited | (self.required & {state}),
             kinds=standing.kinds | (self.asked_for & {move.kind}),
         )
-        if state == standing.state:
-            return found
-        visited = standing.visited | (self.required & {state})
-        return replace(found, state=state, before=standing.state, mover=by, visited=visited)
 
 
 def _move(row: Mapping[str, Any], groups: Mapping[str, list[str]]) -> Move:

@@ -125,7 +125,10 @@ def parse_common(raw: bytes) -> Message:
     Raises:
         Malformed: not a message at all.
     """
-    payload = parse_object(raw, max_bytes=MAX_BYTES)
+    return _common(parse_object(raw, max_bytes=MAX_BYTES), raw)
+
+
+def _common(payload: Mapping[str, Any], raw: bytes) -> Message:
     check_constants(payload, v=1)
     kind = as_text(payload.get("kind"))
     if not kind or len(kind) > _MAX_KIND:
@@ -166,6 +169,8 @@ def check_schema(message: Message) -> None:
 def sign_message(payload: Mapping[str, Any], key: SigningKey) -> SignedMessage:
     """Return *payload* signed by *key*, after the checks that its recipient will make.
 
+    Its values are those of strict JSON, as `core.strict` parses them: it is not parsed again.
+
     Raises:
         Malformed: not a message at all, or larger than 1 MiB.
         MessageFault: an unknown kind, or against the schema.
@@ -175,7 +180,10 @@ def sign_message(payload: Mapping[str, Any], key: SigningKey) -> SignedMessage:
         raw = text.encode("utf-8")
     except (TypeError, ValueError):  # an object that JSON has no form for, a number or a surrogate
         raise Malformed("not a JSON value") from None
-    message = parse_payload(raw)
+    if len(raw) > MAX_BYTES:
+        raise Malformed(f"larger than {MAX_BYTES} bytes")
+    message = _common(payload, raw)
+    check_schema(message)
     jws = key.sign_compact(raw, TYPE)
     return SignedMessage(message, jws, sha256(jws.encode("ascii")), key.kid)
 

@@ -158,11 +158,17 @@ def test_the_limit_of_the_payload():
 
 @pytest.mark.parametrize(
     "value",
-    [float("nan"), object(), "\ud800", 1.5, 2**53],
-    ids=["nan", "object", "surrogate", "float", "2^53"],
+    [float("nan"), object(), "\ud800"],
+    ids=["nan", "object", "surrogate"],
 )
 def test_what_json_has_no_form_for_is_not_signed(value):
     with pytest.raises(Malformed):
+        sign_message({**PAYLOAD, "own_ref": value}, KEY)
+
+
+@pytest.mark.parametrize("value", [1.5, 2**53])
+def test_a_number_that_is_not_of_strict_json_fits_no_schema(value):
+    with pytest.raises(MessageFault):
         sign_message({**PAYLOAD, "own_ref": value}, KEY)
 
 
