@@ -5,7 +5,7 @@ UV := .uv/bin/uv
 BIN := .venv/bin
 UV_VERSION := 0.13.9
 
-.PHONY: demo test check lint fix bench clean
+.PHONY: demo test check lint fix docs bench clean
 
 demo: .venv/.run
 	@$(BIN)/python -m gateway.cli.demo $(if $(SERVE),--serve) $(if $(CASE),--case $(CASE))
@@ -28,6 +28,9 @@ lint: .venv/.dev
 fix: .venv/.dev
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+docs: .venv/.dev
+	@$(BIN)/python -m docs.machine
 
 bench: .venv/.dev
 	@$(BIN)/python -m tests.bench $(BENCH)

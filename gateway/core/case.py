@@ -13,16 +13,17 @@ So a withdrawal that crosses a result wins.
 import heapq
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from gateway.core.errors import GatewayFault, Malformed
 from gateway.core.ids import AuthorityId, Digest, MessageId, parse_authority, parse_digest, parse_message_id
 from gateway.core.machine import MACHINE, Machine, Scalar, Standing
 from gateway.core.message import Message, SignedMessage
+from gateway.core.record import recorded
 from gateway.core.strict import as_integer, as_list, as_object, as_text, check_constants, members, parse_json
 
-_STEP_PARTS = 9
+_STEP_PARTS = 10
 
 
 class NotAllowed(GatewayFault):
@@ -39,7 +40,7 @@ class UnknownCaseHead(GatewayFault):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What the replay needs of one message: nothing that a reader could use.
+    """What the case keeps of one message: what its replay needs, and what later messages ask about.
 
     Attributes:
         sha256: digest of the compact JWS.
@@ -47,6 +48,9 @@ class Step:
         previous: the sender's own message before it in the case, or None.
         case_head: the newest message of the other side that the sender had accepted, or None.
         when: those members of the body on which its move depends.
+        recorded: those that findings and clocks look at later (core.record): JSON values under the
+            names that lead to them. They are part of the case's row for good, so that whoever
+            writes a schema keeps them few and short.
         counts: accepted, or one of ours that is on its way. One of ours that was refused,
             expired, is held or cancelled does not count; one whose fate is undetermined counts
             only once the peer has built on it.
@@ -60,6 +64,7 @@ class Step:
     previous: Digest | None
     case_head: Digest | None
     when: Mapping[str, Scalar]
+    recorded: Mapping[str, object] = field(default_factory=dict)
     counts: bool = True
 
     @property
@@ -100,11 +105,8 @@ class History:
 
     def encode(self) -> bytes:
         """Return the history as strict JSON."""
-        steps = [
-            [s.sha256, s.id, s.by, s.kind, s.created_ms, s.previous, s.case_head, dict(s.when), s.counts]
-            for s in self.steps
-        ]
-        return json.dumps({"v": 1, "steps": steps}, separators=(",", ":")).encode()
+        steps = [_parts(step) for step in self.steps]
+        return json.dumps({"v": 1, "steps": steps}, ensure_ascii=False, separators=(",", ":")).encode()
 
     @classmethod
     def decode(cls, data: bytes) -> "History":
@@ -121,7 +123,6 @@ class Outcome:
     Attributes:
         state: the state of the case.
         requesting: the requesting side; before roles exist, who opened; None of an empty case.
-        before_closing: the state that was left for this one, or None.
         crossed: the messages that moved nothing.
         order: every message that counts, in the order of the replay.
         standing: all that the machine knows.
@@ -129,7 +130,6 @@ class Outcome:
 
     state: str
     requesting: AuthorityId | None
-    before_closing: str | None
     crossed: frozenset[Digest]
     order: tuple[Digest, ...]
     standing: Standing
@@ -147,6 +147,7 @@ def step_of(signed: SignedMessage, *, counts: bool = True, machine: Machine = MA
         previous=message.previous,
         case_head=message.case_head,
         when=machine.members_of(message.kind, message.body),
+        recorded=recorded(message),
         counts=counts,
     )
 
@@ -295,7 +296,6 @@ def _replay(steps: Iterable[Step], machine: Machine) -> Outcome:
     return Outcome(
         state=standing.state,
         requesting=standing.first,
-        before_closing=standing.before,
         crossed=frozenset(crossed),
         order=tuple(order),
         standing=standing,
@@ -315,10 +315,25 @@ def _take(
     return None if queue is None else heapq.heappop(queue)[3]
 
 
+def _parts(step: Step) -> list[object]:
+    return [
+        step.sha256,
+        step.id,
+        step.by,
+        step.kind,
+        step.created_ms,
+        step.previous,
+        step.case_head,
+        dict(step.when),
+        dict(step.recorded),
+        step.counts,
+    ]
+
+
 def _step(parts: list[object]) -> Step:
     if len(parts) != _STEP_PARTS:
         raise Malformed("not a step of a history")
-    sha256, id_, by, kind, created_ms, previous, case_head, when, counts = parts
+    sha256, id_, by, kind, created_ms, previous, case_head, when, kept, counts = parts
     if not isinstance(counts, bool):
         raise Malformed("a step counts or does not")
     return Step(
@@ -330,6 +345,7 @@ def _step(parts: list[object]) -> Step:
         previous=None if previous is None else parse_digest(previous),
         case_head=None if case_head is None else parse_digest(case_head),
         when={name: _scalar(value) for name, value in as_object(when).items()},
+        recorded=as_object(kept),
         counts=counts,
     )
 

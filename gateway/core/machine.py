@@ -39,8 +39,8 @@ class Standing:
         mover: who made the move into this state, or None.
         opener: who made the first move, or None.
         requesting: who sent the first message that gives the role, or None.
-        visited: every state that it was in.
-        kinds: every kind that moved it.
+        visited: which states it was in, of those that some move requires.
+        kinds: which kinds moved it, of those that some move asks for.
     """
 
     state: str
@@ -68,6 +68,8 @@ class Machine:
     requesting: frozenset[str]
     moves: tuple[Move, ...]
     deciding: Mapping[str, tuple[str, ...]]
+    required: frozenset[str]
+    asked_for: frozenset[str]
     _rows: Mapping[tuple[str, str], tuple[Move, ...]] = field(repr=False)
 
     @classmethod
@@ -81,14 +83,17 @@ class Machine:
                 rows[source, move.kind] = (*rows.get((source, move.kind), ()), move)
             named = (*deciding.get(move.kind, ()), *(member for member, _ in move.when))
             deciding[move.kind] = tuple(sorted(set(named)))
+        required = frozenset(move.requires for move in moves if move.requires is not None)
         return cls(
-            initial=Standing(table["initial"], visited=frozenset({table["initial"]})),
+            initial=Standing(table["initial"], visited=required & {table["initial"]}),
             final=frozenset(table["final"]),
             states=MappingProxyType(dict(table["states"])),
             kinds=tuple(sorted(deciding)),
             requesting=frozenset(table["requesting"]),
             moves=moves,
             deciding=MappingProxyType(deciding),
+            required=required,
+            asked_for=frozenset().union(*(move.of or () for move in moves)),
             _rows=MappingProxyType(rows),
         )
 
@@ -129,7 +134,7 @@ class Machine:
 
     def _moved(self, move: Move, standing: Standing, by: AuthorityId) -> Standing:
         state = standing.state
-        if move.target == "before_closing":
+        if move.target == "before":
             state = standing.before or standing.state
         elif move.target != "same":
             state = move.target
@@ -140,13 +145,12 @@ class Machine:
             standing,
             opener=standing.opener or by,
             requesting=requesting,
-            kinds=standing.kinds | {move.kind},
+            kinds=standing.kinds | (self.asked_for & {move.kind}),
         )
         if state == standing.state:
             return found
-        return replace(
-            found, state=state, before=standing.state, mover=by, visited=standing.visited | {state}
-        )
+        visited = standing.visited | (self.required & {state})
+        return replace(found, state=state, before=standing.state, mover=by, visited=visited)
 
 
 def _move(row: Mapping[str, Any], groups: Mapping[str, list[str]]) -> Move:
