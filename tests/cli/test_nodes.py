@@ -24,10 +24,11 @@ UNKNOWN = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
 CONTENT = ("Exemple Deux", "convocation.pdf", "Camille")
 
 
-def call(authority: Authority | Path, *words: str, code: int = 0) -> str:
+def call(authority: Authority | Path, *words: str, code: int = 0, language: str = "en") -> str:
     """Run a command; return standard output, or standard error if it is to fail."""
     config = authority.config if isinstance(authority, Authority) else authority
-    result = CliRunner(env={"ART18_CONFIG": str(config)}).invoke(art18, list(words))
+    environment = {"ART18_CONFIG": str(config), "ART18_LANGUAGE": language}
+    result = CliRunner(env=environment).invoke(art18, list(words))
     assert result.exit_code == code, result.output
     return result.stderr if code else result.stdout
 
@@ -149,6 +150,17 @@ def test_what_an_article_asks_for_is_refused_unless_overridden(pair, draft):
     told = json.loads(call(here, "send", str(draft), "--output", "json", code=1))
     assert [error["pointer"] for error in told["errors"]] == ["/body/purpose"]
     assert "art. 18(15)(f)" in call(here, "send", str(draft), "--override", "The court sends it tomorrow.")
+
+
+def test_findings_are_told_in_the_language_of_the_caller(pair, draft):
+    here, _ = pair
+    request = json.loads(draft.read_text())
+    del request["body"]["purpose"]
+    draft.write_text(json.dumps(request))
+    told = call(here, "send", str(draft), code=1, language="fr")
+    assert "/body/purpose: 18(15)(f): Le but de la demande n\u2019est pas indiqué." in told
+    sent = call(here, "send", str(draft), "--override", "The court sends it.", language="ru")
+    assert "Цель просьбы не указана." in sent
 
 
 def test_a_dry_run_sends_nothing(pair, draft):
