@@ -30,6 +30,7 @@ fix: .venv/.dev
 	@$(BIN)/ruff format .
 
 docs: .venv/.dev
+	@$(BIN)/python -m docs.pages
 	@$(BIN)/python -m docs.machine
 
 bench: .venv/.dev

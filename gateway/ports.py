@@ -5,7 +5,7 @@ one transaction with its audit entries; the store compares every version first a
 that caller alone when a row has moved.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -239,12 +239,8 @@ class Store(Protocol):
         """
         ...
 
-    async def outbox_changed(self, timeout_s: float, seen: int | None = None) -> int:
-        """Return when something may have become due, or after *timeout_s*: a hint only.
-
-        It returns a count of changes; with *seen*, the count of an earlier call, at once when there
-        were more since.
-        """
+    def on_outbox_change(self, tell: Callable[[], None]) -> None:
+        """Have *tell* called when something may have become due: a hint, before callers are answered."""
         ...
 
 

@@ -20,17 +20,24 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 BASE = "https://schemas.article18.example/v1/"
 """What the `$id` of every schema begins with; a name, not an address."""
 MAX_ERRORS = 32
-"""As many errors of one document are told."""
+"""As many errors of one document are told at the doors."""
 
 _FOLDER = files(__name__)
-_SHARED = ("defs", "message", "envelope", "entry", "card", "profile")
+_SHARED = ("defs", "message", "draft", "envelope", "entry", "card", "profile")
 KINDS: frozenset[str] = frozenset(
     path.name.removesuffix(".json") for path in (_FOLDER / "kinds").iterdir() if path.name.endswith(".json")
 )
 """Every kind of message that this version knows."""
 _CLOSED = "a member that is not known here"
+_CHOICE = "exactly one of the members that the schema lets choose from"
 _DETAILS: Mapping[str, str] = MappingProxyType(
-    {"additionalProperties": _CLOSED, "unevaluatedProperties": _CLOSED, "falseSchema": _CLOSED}
+    {
+        "additionalProperties": _CLOSED,
+        "unevaluatedProperties": _CLOSED,
+        "falseSchema": _CLOSED,
+        "oneOf": _CHOICE,
+        "not": "without a member that has no place beside the others",
+    }
 )
 
 
@@ -84,15 +91,15 @@ def condition(schema: Mapping[str, Any], base: str) -> jsonschema_rs.Draft202012
     )
 
 
-def errors(name: str, value: object) -> tuple[SchemaError, ...]:
-    """Return where *value* breaks the schema *name*, by pointer; at most `MAX_ERRORS`."""
+def errors(name: str, value: object, limit: int = MAX_ERRORS) -> tuple[SchemaError, ...]:
+    """Return where *value* breaks the schema *name*, by pointer; at most *limit* places."""
     checker = validator(name)
     if checker.is_valid(value):
         return ()
     found = {
         SchemaError(pointer(error.instance_path), _detail(error)) for error in checker.iter_errors(value)
     }
-    return tuple(sorted(found, key=lambda error: (error.pointer, error.detail))[:MAX_ERRORS])
+    return tuple(sorted(found, key=lambda error: (error.pointer, error.detail))[:limit])
 
 
 def pointer(path: object) -> str:
@@ -117,6 +124,12 @@ def resolve(reference: str, base: str) -> tuple[dict[str, Any], str]:
     for part in fragment.split("/")[1:]:
         found = found[part.replace("~1", "/").replace("~0", "~")]
     return found, name
+
+
+def samples() -> tuple[int, ...]:
+    """Return the numbers of the sample cases."""
+    names = (path.name for path in (_FOLDER / "samples").iterdir())
+    return tuple(sorted(int(name[5:-5]) for name in names if name.startswith("case-")))
 
 
 def sample(number: int) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from rich.console import Console
 from gateway.cli.session import Session, with_session
 from gateway.cli.terminal import moment, pairs, plain, table
 from gateway.core.strict import as_list, as_object
+from schemas.wording import by_article
 
 _F = TypeVar("_F", bound=Callable[..., object])
 
@@ -110,7 +111,7 @@ def print_findings(console: Console, findings: object) -> None:
     for one in map(as_object, as_list(findings)):
         severity, article, path, text = (plain(one[name]) for name in ("severity", "article", "path", "text"))
         style = "red" if severity == "error" else "yellow"
-        console.print(f"{severity}: {path}: {text} (art. {article})", style=style)
+        console.print(f"{severity}: {path}: {text} ({by_article(article)})", style=style)
 
 
 @click.command()

@@ -22,6 +22,8 @@ COMMANDS = {
     "card": ("card", "The own card: show, export, renew."),
     "profile": ("profile", "The own profile, what is accepted and required: show, publish."),
     "peers": ("peers", "Other authorities: add, list, show, check, suspend, activate."),
+    "new": ("drafting", "Print a draft of a kind of message to fill in, or list the kinds."),
+    "validate": ("checking", "Check a draft, and send nothing."),
     "send": ("sending", "Send a message, with attachments."),
     "inbox": ("messages", "List messages that came in."),
     "outbox": ("messages", "List messages on their way, and sent ones."),

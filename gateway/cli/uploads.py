@@ -9,7 +9,8 @@ from gateway.cli.hook import Hook, Refused, Unreachable, path_of
 
 _PIECE = 8 << 20  # bytes of one PATCH; whole chunks of 1 MiB, as the node seals them
 _ATTEMPTS = 4
-_VERSION = {"Tus-Resumable": "1.0.0"}
+VERSION = {"Tus-Resumable": "1.0.0"}
+"""The header of each request about an upload, but for its content."""
 _CONFLICT = 409
 _MEDIA_TYPE = "application/offset+octet-stream"
 DEFAULT_ROLE = "other"
@@ -53,21 +54,21 @@ def upload(hook: Hook, path: Path, advance: Callable[[int], None]) -> str:
         Refused: the node does not take the file.
     """
     size = path.stat().st_size
-    created = hook.ask("POST", "/uploads", headers={**_VERSION, "Upload-Length": str(size)}, body=b"")
+    created = hook.ask("POST", "/uploads", headers={**VERSION, "Upload-Length": str(size)}, body=b"")
     name = created.headers["location"].rpartition("/")[2]
     target = path_of("uploads", name)
     offset, left = 0, _ATTEMPTS
     with path.open("rb") as source:
         while offset < size:
             source.seek(offset)
-            headers = {**_VERSION, "Upload-Offset": str(offset), "Content-Type": _MEDIA_TYPE}
+            headers = {**VERSION, "Upload-Offset": str(offset), "Content-Type": _MEDIA_TYPE}
             try:
                 answer = hook.ask("PATCH", target, headers=headers, body=source.read(_PIECE))
             except (Unreachable, Refused) as fault:
                 left -= 1
                 if not left or (isinstance(fault, Refused) and fault.status != _CONFLICT):
                     raise
-                answer = hook.ask("HEAD", target, headers=_VERSION)
+                answer = hook.ask("HEAD", target, headers=VERSION)
             offset = int(answer.headers["upload-offset"])
             advance(offset)
     return name

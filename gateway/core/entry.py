@@ -4,11 +4,10 @@ An entry is one flat object of integers and plain ASCII strings in RFC 8785 form
 messages by digest and people not at all: details live elsewhere, behind a `commitment`.
 """
 
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-
-import rfc8785
 
 from gateway.core.errors import Malformed
 from gateway.core.ids import AuthorityId, Digest, MessageId, parse_authority, parse_digest, parse_message_id
@@ -53,6 +52,13 @@ _ALWAYS = frozenset({"v", "event", "entry_id", "time", "authority", "outcome"})
 _OPTIONAL = frozenset(
     {"peer", "message_id", "envelope_sha256", "message_sha256", "reason", "actor_ref", "commitment"}
 )
+_FORMS: Mapping[str, Callable[[object], object]] = {
+    "peer": parse_authority,
+    "message_id": parse_message_id,
+    "envelope_sha256": parse_digest,
+    "message_sha256": parse_digest,
+}
+"""How members of an entry that have a form of their own are parsed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,9 +137,12 @@ def encode_entry(
         if name in found or name in _OPTIONAL:
             raise Malformed(f"the extra member {name} has a meaning of its own")
         found[name] = value
-    leaf = _canonical(found)
-    _interpret(found, leaf)
-    return leaf
+    parse_message_id(entry_id)
+    for name, parse in _FORMS.items():
+        if (member := given[name]) is not None:
+            parse(member)
+    _check_rules(draft)
+    return _canonical(found)
 
 
 def parse_entry(leaf: bytes) -> Entry:
@@ -160,9 +169,14 @@ def commitment(salt: bytes, detail: bytes) -> str:
 
 
 def _canonical(found: Mapping[str, object]) -> bytes:
+    """Return *found* in RFC 8785 form.
+
+    Of a flat object of ASCII names, integers below 2^53 and strings that need no escapes, that is what
+    the standard library writes with its names sorted.
+    """
     for name, value in found.items():
         _check_member(name, value)
-    leaf = rfc8785.dumps(dict(found))  # type: ignore[arg-type]  # flat: checked just above
+    leaf = json.dumps(found, sort_keys=True, separators=(",", ":")).encode("ascii")
     if len(leaf) > MAX_BYTES:
         raise Malformed(f"an entry larger than {MAX_BYTES} bytes")
     return leaf
@@ -212,7 +226,7 @@ def _interpret(found: Mapping[str, object], leaf: bytes) -> Entry:
     return entry
 
 
-def _check_rules(entry: Entry) -> None:
+def _check_rules(entry: Draft | Entry) -> None:
     if entry.event not in EVENTS:
         raise Malformed("an event that is not in the closed list")
     if entry.outcome not in _OUTCOMES:
@@ -226,7 +240,7 @@ def _check_rules(entry: Entry) -> None:
         _check_travelling(entry)
 
 
-def _check_travelling(entry: Entry) -> None:
+def _check_travelling(entry: Draft | Entry) -> None:
     reasons = _REASONS.get(entry.event)
     if entry.outcome != ("ok" if reasons is None else "refused"):
         raise Malformed("an outcome that the event does not have")

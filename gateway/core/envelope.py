@@ -125,8 +125,9 @@ def open_envelope(envelope: Envelope, keys: Mapping[str, SealingKey]) -> Content
 
 def encode_content(jws: str, blob_keys: Mapping[Digest, bytes]) -> bytes:
     """Return the plaintext of an envelope."""
-    keys = {digest: b64url(key) for digest, key in blob_keys.items()}
-    return _compact({"message": jws, "blob_keys": keys})
+    keys = ",".join(f'"{digest}":"{b64url(key)}"' for digest, key in blob_keys.items())
+    # Neither base64url nor hex needs escapes: these are the bytes that a JSON encoder would write.
+    return f'{{"message":"{jws}","blob_keys":{{{keys}}}}}'.encode()
 
 
 def parse_content(plaintext: bytes) -> Content:

@@ -4,17 +4,19 @@ One value has one accepted spelling wherever a spelling is compared or hashed: d
 compare. Every function that reads raises `Malformed`, whose text names the rule, never the bytes.
 """
 
-import base64
 import binascii
 import hashlib
 import json
 import re
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import NoReturn
 
 from gateway.core.errors import Malformed
 from gateway.core.ids import Digest
+from keys import encoding
+from keys.errors import MalformedToken
 
 MAX_DEPTH = 32
 """Nesting of arrays and objects; the outermost value is 1."""
@@ -29,6 +31,7 @@ _FORBIDDEN = re.compile("[\x00\ud800-\udfff]")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
+_SECOND_CHARS = len("2026-11-23T14:05:09")
 
 
 def parse_json(data: bytes, *, max_bytes: int | None = None) -> object:
@@ -110,21 +113,17 @@ def check_constants(found: Mapping[str, object], **expected: str | int) -> None:
 
 def b64url(data: bytes) -> str:
     """Return *data* in unpadded base64url (RFC 4648 §5)."""
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
+    return encoding.b64url(data)
 
 
 def from_b64url(text: object) -> bytes:
-    """Return the bytes of canonical unpadded base64url."""
+    """Return the bytes of canonical unpadded base64url (RFC 4648 §5)."""
     if not isinstance(text, str):
         raise Malformed("not base64url")
-    padded = text + "=" * (-len(text) % 4)
     try:
-        data = base64.urlsafe_b64decode(padded)
-    except (binascii.Error, ValueError):
-        raise Malformed("not base64url") from None
-    if b64url(data) != text:
-        raise Malformed("base64url that is not canonical")
-    return data
+        return encoding.from_b64url(text)
+    except MalformedToken as fault:
+        raise Malformed(str(fault)) from None
 
 
 def b64(data: bytes) -> str:
@@ -149,22 +148,33 @@ def parse_time(text: object) -> int:
     """Return milliseconds since 1970 of RFC 3339 in UTC with exactly three fractional digits."""
     if not isinstance(text, str) or not _TIME.fullmatch(text):
         raise Malformed("a time looks like 2026-11-23T14:05:09.123Z")
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise Malformed("a time that the calendar does not have") from None
-    return (moment - _EPOCH) // _MILLISECOND
+    return _second_ms(text[:_SECOND_CHARS]) + int(text[-4:-1])
 
 
 def time_text(time_ms: int) -> str:
     """Return *time_ms* (milliseconds since 1970) as RFC 3339 with three fractional digits."""
-    moment = _EPOCH + timedelta(milliseconds=time_ms)
-    return f"{moment.isoformat(timespec='milliseconds')[:23]}Z"
+    second, ms = divmod(time_ms, 1000)
+    return f"{_second_text(second)}.{ms:03d}Z"
 
 
 def sha256(data: bytes) -> Digest:
     """Return the SHA-256 of *data* in lower-case hex."""
     return Digest(hashlib.sha256(data).hexdigest())
+
+
+@lru_cache(maxsize=1024)
+def _second_ms(text: str) -> int:
+    """Return the milliseconds since 1970 of a *text* that stands before the fraction of a second."""
+    try:
+        moment = datetime.fromisoformat(f"{text}+00:00")
+    except ValueError:
+        raise Malformed("a time that the calendar does not have") from None
+    return (moment - _EPOCH) // _MILLISECOND
+
+
+@lru_cache(maxsize=1024)
+def _second_text(second: int) -> str:
+    return (_EPOCH + timedelta(seconds=second)).isoformat()[:_SECOND_CHARS]
 
 
 def _check_depth(data: bytes) -> None:

@@ -150,12 +150,12 @@ class Committer:
     def _release(self, batch: list[Waiting], written: Written) -> None:
         """Take over the new head and answer the callers."""
         self._head, self._trusted = written.head, True
+        if written.outbox:  # first: posting can begin while the callers answer
+            self._outbox.notify()
         for waiting, outcome in zip(batch, written.outcomes, strict=True):
             if not isinstance(outcome, GatewayFault):
                 self._pen.probe.reached(f"{waiting.change.name}.after_commit")
             _resolve(waiting, outcome)
-        if written.outbox:
-            self._outbox.notify()
 
     def _fail(self, batch: list[Waiting], fault: Exception) -> None:
         for waiting in batch:

@@ -9,7 +9,7 @@ import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Future
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import asyncpg  # type: ignore[import-untyped]  # it has no types of its own
 from sqlalchemy import URL
@@ -34,6 +34,8 @@ _SETTINGS = {
     "lock_timeout": "10s",  # another process keeps the head: the callers are told to come again
     "idle_in_transaction_session_timeout": "30s",  # a process that stands still lets go of the head
 }
+POLL_S = 1.0
+"""How often the outbox is looked at all the same: a notification can get lost."""
 _MIGRATING = 0x18A5
 _REFUSED = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, ValueError)
 """A constraint, or a value that the driver cannot encode."""
@@ -71,8 +73,16 @@ class _OpenTransaction:
 class PostgresDatabase:
     """A PostgreSQL database that other processes of the authority use as well."""
 
-    def __init__(self, dsn: str, readers: Any, routes: Routes, sender: str) -> None:  # noqa: ANN401 - untyped
+    def __init__(
+        self,
+        dsn: str,
+        readers: Any,  # noqa: ANN401 - asyncpg is untyped
+        routes: Routes,
+        sender: str,
+        polling: asyncio.Task[NoReturn],
+    ) -> None:
         self._dsn = dsn
+        self._polling = polling
         self._readers = readers
         self._routes = routes
         self._sender = sender
@@ -97,7 +107,7 @@ class PostgresDatabase:
             raise Misconfigured(f"store.url: the database does not let us in: {_name(error)}") from None
         routes = Routes(lambda: _connect(dsn), sender, outbox)
         await routes.listen()
-        return cls(dsn, readers, routes, sender)
+        return cls(dsn, readers, routes, sender, asyncio.create_task(_poll(outbox), name="outbox poll"))
 
     async def fetch(self, statement: Statement, **values: object) -> list[Any]:
         """Return what *statement* selects of what is committed. Raises Unavailable."""
@@ -154,6 +164,7 @@ class PostgresDatabase:
 
     async def close(self) -> None:
         """Close every connection; the routes are free for other processes."""
+        self._polling.cancel()
         await self._routes.close()
         if self._writer is not None:
             await self._writer.close()
@@ -171,6 +182,12 @@ async def _find(
         sql, arguments = texts.lookup(lookup, some)
         found += await connection.fetch(sql, *arguments)
     return found
+
+
+async def _poll(outbox: OutboxSignal) -> NoReturn:
+    while True:
+        await asyncio.sleep(POLL_S)
+        outbox.notify()
 
 
 def _connection_settings() -> dict[str, Any]:

@@ -56,7 +56,7 @@ class Text:
 
     def arguments(self, values: Mapping[str, object]) -> tuple[object, ...]:
         """Return the *values* of one execution in order."""
-        return tuple([values[name] for name in self.names])
+        return tuple(map(values.__getitem__, self.names))
 
 
 class Texts:

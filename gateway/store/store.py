@@ -1,5 +1,6 @@
 """The store: what `ports.Store` promises, on one of two databases."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -22,8 +23,6 @@ from gateway.store.sqlite import SqliteDatabase
 from gateway.store.trail import NEWEST, TrailReads
 from keys.signing import LogKeys
 
-POLL_S = 1.0
-"""How often the outbox is looked at where other processes write too: a notification can get lost."""
 _URL = "store.url: sqlite:///FILE or postgresql://USER@HOST/DATABASE"
 
 
@@ -69,9 +68,9 @@ class SqlStore(RowReads, TrailReads):
         """Return whether this process is the one that delivers to *peer* now."""
         return await self._database.own_route(peer)
 
-    async def outbox_changed(self, timeout_s: float, seen: int | None = None) -> int:
-        """Return when something may have become due, or after *timeout_s*: a hint only."""
-        return await self._outbox.wait(timeout_s, seen)
+    def on_outbox_change(self, tell: Callable[[], None]) -> None:
+        """Have *tell* called when something may have become due: a hint, before callers are answered."""
+        self._outbox.listen(tell)
 
     async def close(self) -> None:
         """Write what was handed in, sign the head, and close the database."""
@@ -126,7 +125,7 @@ async def _open_database(url: str, data_dir: Path) -> tuple[Database, OutboxSign
         return await SqliteDatabase.opened(data_dir / parsed.database), OutboxSignal()
     if parsed.get_backend_name() != "postgresql":
         raise Misconfigured(_URL)
-    outbox = OutboxSignal(poll_s=POLL_S)
+    outbox = OutboxSignal()
     try:
         # asyncpg and greenlet are an extra, and take memory that a node on SQLite can do without.
         from gateway.store.postgres import PostgresDatabase  # noqa: PLC0415 - see above

@@ -19,6 +19,7 @@ TRIES = 16
 """How often a decision is taken again that others have overtaken."""
 
 _HOUR_MS = 3_600_000
+_REFUSED_MS = 1_000
 _AGAIN = 200
 _STATUS = {"relay.accepted": 201, "relay.refused": 422, "relay.unknown": 422, "relay.conflict": 409}
 
@@ -39,6 +40,7 @@ class Answers:
         self._clock = clock
         self._probe = probe
         self._refusing: Counter[AuthorityId] = Counter()
+        self._refused: dict[AuthorityId, tuple[int, int]] = {}
 
     async def again(self, row: AnswerRow) -> Answer:
         """Return the answer that was given before; its proof may lead to a later checkpoint."""
@@ -87,10 +89,18 @@ class Answers:
         raise Unavailable("others are changing the same message")
 
     async def refusals(self, peer: AuthorityId) -> int:
-        """Return how many refusals *peer* got within the hour, those on their way included."""
-        under_way = self._refusing[peer]
-        recorded = await self._store.refusals_since(peer, self._clock.now_ms() - _HOUR_MS)
-        return recorded + max(under_way, self._refusing[peer])
+        """Return how many refusals *peer* got within the hour, those on their way included.
+
+        Those of other processes of this authority count a second later at the most.
+        """
+        under_way, now_ms = self._refusing[peer], self._clock.now_ms()
+        read_ms, recorded = self._refused.get(peer, (now_ms - _REFUSED_MS, 0))
+        if not 0 <= now_ms - read_ms < _REFUSED_MS:
+            recorded = await self._store.refusals_since(peer, now_ms - _HOUR_MS)
+            under_way = max(under_way, self._refusing[peer])
+            if not under_way:
+                self._refused[peer] = (now_ms, recorded)
+        return recorded + under_way
 
     async def _record_refusal(self, draft: Draft, row: AnswerRow | ConflictRow) -> Answer:
         intake.check_refusals(await self.refusals(row.peer))
@@ -99,6 +109,7 @@ class Answers:
             return await self._record("refuse", draft, (row,))
         finally:
             self._refusing[row.peer] -= 1
+            self._refused.pop(row.peer, None)
 
     async def _record(self, name: str, draft: Draft, rows: tuple[Row, ...]) -> Answer:
         recorded = await self._store.record(Change(name=name, entries=(draft,), puts=rows, answers=True))

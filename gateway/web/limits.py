@@ -64,13 +64,15 @@ async def chunks(request: web.Request) -> AsyncIterator[bytes]:
     Raises:
         Unavailable: nothing came for a minute: a stalled sender may not hold its place for ever.
     """
+    content = request.content
     try:
-        while True:
-            async with asyncio.timeout(_STALL_S):
-                chunk = await request.content.readany()
+        while not content.at_eof():
+            chunk = content.read_nowait()  # what has come already needs no timer
             if not chunk:
-                return
-            yield chunk
+                async with asyncio.timeout(_STALL_S):
+                    chunk = await content.readany()
+            if chunk:
+                yield chunk
     except TimeoutError:
         raise Unavailable("the request stalled") from None
 

@@ -127,10 +127,20 @@ class Reception:
             raise
 
     async def _read_cases(self, peer: PinnedPeer, items: Sequence[_Item]) -> None:
-        keys = [(peer.row.authority, item.opened.signed.message.case) for item in items if item.opened]
-        rows = await self._store.get_many(CaseRow, keys) if keys else {}
-        for item, key in zip(items, keys, strict=True):
-            item.case = rows.get(key)
+        """Read the cases of *items*, but for those that open one, or that name nothing in it.
+
+        Such a message is judged on no ancestors, whatever its case holds; should there be one, its row
+        has moved when the message is to enter it, and the case is read then.
+        """
+        found = [(item, item.opened.signed.message) for item in items if item.opened]
+        keys = {
+            (peer.row.authority, message.case): None
+            for _, message in found
+            if message.previous is not None or message.case_head is not None
+        }
+        rows = await self._store.get_many(CaseRow, list(keys)) if keys else {}
+        for item, message in found:
+            item.case = rows.get((peer.row.authority, message.case))
 
     async def _read_subjects(self, peer: PinnedPeer, items: Sequence[_Item]) -> None:
         messages = [item.opened.signed.message for item in items if item.opened]

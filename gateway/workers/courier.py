@@ -5,14 +5,11 @@ No peer waits for another: each has one backoff, one kept-alive connection and o
 
 import asyncio
 
-from gateway.core.errors import Unavailable
 from gateway.core.ids import AuthorityId
 from gateway.workers.parts import Parts
 from gateway.workers.route import Route
 
 __all__ = ["Courier", "Parts"]
-
-_LISTEN_S = 30.0
 
 
 class Courier:
@@ -25,13 +22,13 @@ class Courier:
         self._stopping = asyncio.Event()
         self._changed = asyncio.Event()
         parts.directory.on_change(self._changed.set)
+        parts.store.on_outbox_change(self.wake)
 
     async def run(self) -> None:
         """Deliver until `stop`; then return once what is under way has been recorded.
 
         Cancelling breaks off what is under way: it is posted again after the next start.
         """
-        listener = asyncio.create_task(self._listen(), name="courier: outbox")
         try:
             while not self._stopping.is_set():
                 self._changed.clear()
@@ -41,9 +38,9 @@ class Courier:
                 await self._changed.wait()
             await asyncio.gather(*self._tasks)
         finally:
-            for task in (listener, *self._tasks):
+            for task in self._tasks:
                 task.cancel()
-            await asyncio.gather(listener, *self._tasks, return_exceptions=True)
+            await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _begin(self, authority: AuthorityId) -> None:
         if authority not in self._routes:
@@ -60,13 +57,3 @@ class Courier:
         self._stopping.set()
         self._changed.set()
         self.wake()
-
-    async def _listen(self) -> None:
-        """Wake the routes when the outbox changes; how often to look without a hint, the store knows."""
-        seen: int | None = None
-        while True:
-            try:
-                seen = await self._parts.store.outbox_changed(_LISTEN_S, seen)
-            except Unavailable:
-                await asyncio.sleep(_LISTEN_S)
-            self.wake()

@@ -47,7 +47,8 @@ class Route:
         self._carriage = Carriage(parts)
         self._carrying: MessageId | None = None
         self._wake = asyncio.Event()
-        self._under_way = UnderWay(authority, self.wake)
+        self._under_way = UnderWay(authority, self._recorded)
+        self._passed_over = False  # something that is due was left for another round
         self._look_ms = 0
         self._clear: PeerRow | None = None
         self._client: PeerClient | None = None
@@ -56,6 +57,11 @@ class Route:
     def wake(self) -> None:
         """Look again: something may have become due, or the node stops."""
         self._wake.set()
+
+    def _recorded(self) -> None:
+        """Look again if something that was due was left alone until now."""
+        if self._passed_over or self._under_way.troubled:
+            self.wake()
 
     async def run(self) -> None:
         """Go on in rounds until the node stops; whatever fails backs off, and ends nothing."""
@@ -109,11 +115,9 @@ class Route:
             done = await self._post_due(peer, row.attempt, now_ms)
             if done and row.attempt:
                 await reopen(self._store, self._authority)
-            if not done and self._under_way and now_ms < self._look_ms:
-                # The end of each wakes; blobs can take hours.
-                return _REST_S if self._carrying is None else _POLL_S
-            if done and now_ms < self._look_ms:
-                return 0
+            if (done or self._under_way) and now_ms < self._look_ms:
+                # What is under way wakes this route as it commits.
+                return 0 if done and self._passed_over else _POLL_S
             self._look_ms = now_ms + _LOOK_MS
             next_ms = await self._store.next_due_ms(self._authority)
             if next_ms is not None and next_ms <= now_ms:
@@ -146,6 +150,7 @@ class Route:
         batch = _one_batch(ready)
         if not batch:
             return False
+        self._passed_over |= len(batch) < len(ready)
         client = await self._connected(peer)
         if len(batch) == 1:
             await self._post_singly(client, peer, batch)
@@ -194,12 +199,15 @@ class Route:
         while True:
             due = await self._store.due(self._authority, now_ms, limit=limit)
             ready = []
+            self._passed_over = len(due) == limit
             for one in due:
-                if one.message.id in self._under_way or one.message.expires_ms <= now_ms:
+                if one.message.expires_ms <= now_ms:
                     continue
-                if self._carriage.has_brought(one.message):
+                if one.message.id not in self._under_way and self._carriage.has_brought(one.message):
                     ready.append(one)
-                elif self._carrying is None:
+                    continue
+                self._passed_over = True
+                if self._carrying is None and one.message.id not in self._under_way:
                     self._carrying = one.message.id
                     self._under_way.start(
                         one.message.id,

@@ -182,7 +182,7 @@ async def round_of_nodes(
                 await answer.read()
             stored += 1
             while database.execute(RECEIPTS).fetchone()[0] < stored:  # noqa: ASYNC110 - another process has no event
-                await asyncio.sleep(0.0002)
+                await asyncio.sleep(0.001)
             measured.single_ms.append(now_ms() - begun)
     database.close()
 

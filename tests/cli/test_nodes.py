@@ -149,7 +149,7 @@ def test_what_an_article_asks_for_is_refused_unless_overridden(pair, draft):
     assert "/body/purpose: 18(15)(f)" in call(here, "send", str(draft), code=1)
     told = json.loads(call(here, "send", str(draft), "--output", "json", code=1))
     assert [error["pointer"] for error in told["errors"]] == ["/body/purpose"]
-    assert "art. 18(15)(f)" in call(here, "send", str(draft), "--override", "The court sends it tomorrow.")
+    assert "article 18(15)(f)" in call(here, "send", str(draft), "--override", "The court sends it tomorrow.")
 
 
 def test_findings_are_told_in_the_language_of_the_caller(pair, draft):
@@ -163,11 +163,48 @@ def test_findings_are_told_in_the_language_of_the_caller(pair, draft):
     assert "Цель просьбы не указана." in sent
 
 
-def test_a_dry_run_sends_nothing(pair, draft):
+def test_a_draft_is_validated_by_the_node_and_not_sent(pair, draft, summons):
     here, _ = pair
-    before = [one["id"] for one in ask(here, "outbox")["items"]]
-    assert "Nothing was sent" in call(here, "send", str(draft), "--dry-run")
-    assert [one["id"] for one in ask(here, "outbox")["items"]] == before
+    before = [one["id"] for one in ask(here, "outbox")["items"]], stored(here)
+    assert "Nothing was sent; it could be." in call(here, "validate", str(draft), "--attach", str(summons))
+    assert ([one["id"] for one in ask(here, "outbox")["items"]], stored(here)) == before
+    found = json.loads(draft.read_text())
+    draft.write_text(json.dumps(found | {"case": UNKNOWN}))
+    (told,) = refused(here, "validate", str(draft))["findings"]
+    assert (told["severity"], told["path"], told["place"]) == ("error", "/case", "Case")
+    draft.write_text(json.dumps(found | {"to": "qq.nobody"}))
+    (told,) = refused(here, "validate", str(draft))["findings"]
+    assert told["path"] == "/to"
+    assert told["text"] == "no card of this authority is pinned; expected: a pinned peer."
+    del found["body"]["purpose"]
+    draft.write_text(json.dumps(found))
+    report = refused(here, "validate", str(draft))
+    assert (report["sendable"], report["checked"]) == (False, "node")
+    assert [one["article"] for one in report["findings"]] == ["18(15)(f)"]
+    call(here, "send", str(draft), code=1)
+
+
+def test_a_kind_that_the_case_does_not_allow_is_told(pair, draft, tmp_path):
+    here, _ = pair
+    case = ask(here, "show", sent(here, draft))["case"]
+    path = tmp_path / "again.json"
+    path.write_text(json.dumps({**json.loads(draft.read_text()), "case": case}))
+    (told,) = refused(here, "validate", str(path))["findings"]
+    allowed = told["text"].partition("allowed now: ")[2].split(", ")
+    assert "withdrawal" in allowed
+    assert "request.mla" not in allowed
+
+
+def stored(authority: Authority) -> set[Path]:
+    return {path for path in (authority.folder / "blobs").rglob("*") if path.is_file()}
+
+
+def refused(authority: Authority, *words: str) -> dict:
+    """Return what a command prints that ends with exit code 1."""
+    words = (*words, "--output", "json")
+    result = CliRunner(env={"ART18_CONFIG": str(authority.config)}).invoke(art18, list(words))
+    assert result.exit_code == 1, result.output
+    return json.loads(result.stdout)
 
 
 def test_a_message_that_is_accepted_takes_no_further_step(pair, draft):

@@ -15,10 +15,10 @@ from gateway.app.identity import check_keys
 from gateway.app.own_card import read_card
 from gateway.cli import card as card_commands
 from gateway.cli import foundation
+from gateway.cli.drafts import read_draft
 from gateway.cli.fetching import file_name
 from gateway.cli.program import COMMANDS, art18
 from gateway.cli.renewal import KNOWN_MS
-from gateway.cli.sending import read_draft
 from gateway.cli.terminal import plain
 from gateway.cli.uploads import AttachedFile
 from gateway.config import load

@@ -13,6 +13,7 @@ from gateway.core.proof import parse_proof
 from gateway.rows import AlarmRow
 from gateway.store import SqlStore
 from tests.contract.conftest import Place
+from tests.support.ears import Ear
 from tests.support.rows import OTHER, PEER, alarm, change, message
 from tests.support.stores import SQLITE, log_identity
 
@@ -152,39 +153,47 @@ async def test_a_file_has_one_process_for_every_peer(tmp_path):
     await place.close()
 
 
-async def test_a_change_of_the_outbox_is_heard(place: Place):
+@pytest.fixture
+def unpolled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is heard but what is told."""
+    monkeypatch.setattr("gateway.store.postgres.POLL_S", 3600)
+
+
+@pytest.mark.usefixtures("unpolled")
+async def test_a_change_of_the_outbox_is_heard_before_its_caller_is_answered(place: Place):
     store = await place.open()
-    waiting = asyncio.create_task(store.outbox_changed(60))
-    await asyncio.sleep(0)
+    answered: list[str] = []
+    store.on_outbox_change(lambda: answered.append("outbox"))
 
     await store.record(change(message()))
+    answered.append("caller")
 
-    async with asyncio.timeout(5):
-        assert await waiting == 1
-
-
-async def test_a_change_that_came_before_the_wait_is_not_missed(store: SqlStore):
-    seen = await store.outbox_changed(0)
-    await store.record(change(message()))
-
-    async with asyncio.timeout(5):
-        assert await store.outbox_changed(60, seen) == seen + 1
+    assert answered == ["outbox", "caller"]
 
 
-async def test_what_cannot_be_due_wakes_nobody(store: SqlStore):
-    seen = await store.outbox_changed(0)
+@pytest.mark.usefixtures("unpolled")
+async def test_what_cannot_be_due_wakes_nobody(place: Place):
+    store = await place.open()
+    ear = Ear(store)
     await store.record(change(alarm("a")))
 
-    assert await store.outbox_changed(0, seen) == seen
+    assert ear.count == 0
 
 
+@pytest.mark.usefixtures("unpolled")
 async def test_a_change_of_another_process_is_heard(postgres: Place):
     one, other = await postgres.open(), await postgres.open()
-    other._outbox._poll_s = 60
-    waiting = asyncio.create_task(other.outbox_changed(60, 0))
-    await asyncio.sleep(0)
+    ear = Ear(other)
 
     await one.record(change(message()))
 
-    async with asyncio.timeout(5):
-        assert await waiting == 1
+    assert await ear.past(0) == 1
+
+
+async def test_where_others_write_too_the_outbox_is_looked_at_all_the_same(
+    postgres: Place, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("gateway.store.postgres.POLL_S", 0.01)
+    ear = Ear(await postgres.open())
+
+    assert await ear.past(1) >= 2

@@ -24,6 +24,7 @@ ARTICLE = re.compile(
 """An article of the Convention or of another treaty, an annex of resolution 9/3, or what is customary."""
 OPEN = {
     "message/body": "the kind closes it",
+    "draft/body": "the kind closes it",
     "message/translation/body": "the kind closes it",
     "entry": "flat: further members are text or integers",
     "envelope/content/blob_keys": "names are digests, values are keys",

@@ -241,5 +241,5 @@ class MemoryStore:
     async def own_route(self, _peer: AuthorityId) -> bool:
         return True
 
-    async def outbox_changed(self, timeout_s: float, seen: int | None = None) -> int:
-        return await self.outbox.wait(timeout_s, seen)
+    def on_outbox_change(self, tell: Callable[[], None]) -> None:
+        self.outbox.listen(tell)

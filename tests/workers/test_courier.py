@@ -12,6 +12,7 @@ from gateway.rows import EnvelopeRow, MessageRow
 from gateway.workers.courier import Courier
 from gateway.workers.route import Route
 from tests.support.authorities import make_authority, make_blob
+from tests.support.ears import Ear
 from tests.support.memory import Crashed
 from tests.support.stations import GONE
 from tests.workers.conftest import OTHER, PEER, Bench
@@ -34,10 +35,10 @@ async def delivering(bench: Bench) -> AsyncIterator[Courier]:
 
 async def until(bench: Bench, what: Callable[[], Awaitable[bool]]) -> None:
     """Wait for what the store is to say: looked up whenever it has changed."""
-    async with asyncio.timeout(DEADLINE_S):
-        seen = await bench.store.outbox_changed(0)
-        while not await what():
-            seen = await bench.store.outbox_changed(DEADLINE_S, seen)
+    ear = Ear(bench.store)
+    seen = 0
+    while not await what():
+        seen = await ear.past(seen, within_s=DEADLINE_S)
 
 
 async def until_state(bench: Bench, row: MessageRow, state: str) -> None:
