@@ -10,6 +10,7 @@ import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -31,6 +32,7 @@ _NESTED = "__"
 _SQLITE = "sqlite:///"
 _CREDENTIALS = "${CREDENTIALS_DIRECTORY}"
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+_UNITS_MS = {"_hours": 3_600_000, "_days": 24 * 3_600_000}
 _DOMAIN = re.compile(rf"(?=.{{1,200}}\Z){_LABEL}(\.{_LABEL})+")
 
 
@@ -162,6 +164,44 @@ class Audit(_Table):
     """The audit log has no settings: its origin and its keys are in the card."""
 
 
+class Clocks(_Table):
+    """How long practice waits before a clock of a case runs out and an alarm says so."""
+
+    receipt_hours: Annotated[
+        int, Field(ge=1, le=2160), _says("For the peer's receipt, from when a message was signed.")
+    ] = 24
+    acknowledgment_days: Annotated[
+        int, Field(ge=1, le=365), _says("For the acknowledgment of a request.")
+    ] = 7
+    acknowledgment_urgent_days: Annotated[
+        int, Field(ge=1, le=365), _says("For the acknowledgment of an urgent request.")
+    ] = 1
+    acknowledgment_emergency_hours: Annotated[
+        int, Field(ge=1, le=2160), _says("For the acknowledgment of a request in an emergency.")
+    ] = 4
+    written_confirmation_hours: Annotated[
+        int,
+        Field(ge=1, le=2160),
+        _says("For the written confirmation of an oral request, where the notice does not say."),
+    ] = 48
+    arrest_documents_days: Annotated[
+        int,
+        Field(ge=1, le=365),
+        _says("For the documents after a provisional arrest, where the notice does not say."),
+    ] = 18
+    arrest_documents_most_days: Annotated[
+        int, Field(ge=1, le=365), _says("For them at most, whatever the notice says.")
+    ] = 40
+
+    @cached_property
+    def periods_ms(self) -> Mapping[str, int]:
+        """Every period in milliseconds, by its key."""
+        return {
+            key: value * next(ms for unit, ms in _UNITS_MS.items() if key.endswith(unit))
+            for key, value in self.model_dump().items()
+        }
+
+
 class Limits(_Table):
     """What one party may take of this machine."""
 
@@ -208,6 +248,7 @@ class Settings(BaseSettings):
     keys: Keys = Keys()
     delivery: Delivery = Delivery()
     audit: Audit = Audit()
+    clocks: Clocks = Clocks()
     limits: Limits = Limits()
     log: Log = Log()
 

@@ -132,9 +132,22 @@ class Store(Protocol):
         ...
 
     async def cases(
-        self, *, peer: AuthorityId | None = None, cursor: CaseId | None = None, limit: int = 50
+        self,
+        *,
+        peer: AuthorityId | None = None,
+        ticking: bool = False,
+        cursor: CaseId | None = None,
+        limit: int = 50,
     ) -> list[CaseRow]:
-        """Return cases by id."""
+        """Return cases by id: all, those of one peer, those with a `clock_ms`."""
+        ...
+
+    async def ticking(self, *, limit: int) -> list[CaseRow]:
+        """Return the cases with a `clock_ms`, the earliest first."""
+        ...
+
+    async def unreceipted(self, code: str, *, limit: int) -> list[MessageRow]:
+        """Return the queued messages about which no alarm *code* stands, by when they were signed."""
         ...
 
     async def elsewhere(

@@ -198,6 +198,8 @@ class CaseRow:
 
     `history` is the sealed `core.case.History` (core.custody); every message that joins or
     leaves the case moves this row, so that two decisions on one case cannot cross.
+    `clock_ms` is when somebody is to look at its clocks (core.clocks), None if none runs;
+    `overdue` names those whose running out is on record, as a JSON list, None if there is none.
     """
 
     peer: AuthorityId
@@ -208,6 +210,8 @@ class CaseRow:
     changed_ms: int
     wrapped_key: bytes
     history: bytes
+    clock_ms: int | None = None
+    overdue: str | None = None
 
     @classmethod
     def opened(cls, peer: AuthorityId, case: CaseId, now_ms: int) -> Self:

@@ -32,6 +32,7 @@ from gateway.web.hook import hook_app
 from gateway.workers.cards import CardKeeper
 from gateway.workers.courier import Courier, Parts
 from gateway.workers.keeper import Keeper
+from gateway.workers.timekeeper import Timekeeper
 from keys.vault import Keyring
 
 _WATCH_S = 10.0
@@ -153,6 +154,7 @@ async def running(settings: Settings, outside: Outside) -> AsyncIterator[Running
             asyncio.create_task(
                 Keeper(store=inside.store, blobs=inside.blobs, clock=outside.clock).run(), name="the keeper"
             ),
+            asyncio.create_task(_timekeeper(inside).run(), name="the timekeeper"),
             asyncio.create_task(inside.watch(), name="the watch"),
         ]
         try:
@@ -205,6 +207,15 @@ async def _assembled(settings: Settings, outside: Outside, opened: contextlib.As
     )
 
 
+def _timekeeper(inside: Inside) -> Timekeeper:
+    return Timekeeper(
+        store=inside.store,
+        storage=lambda: inside.identity.keyring().storage,
+        periods=inside.settings.clocks.periods_ms,
+        clock=inside.outside.clock,
+    )
+
+
 def _parts(inside: Inside, keeper: CardKeeper) -> Parts:
     return Parts(
         store=inside.store,
@@ -214,6 +225,7 @@ def _parts(inside: Inside, keeper: CardKeeper) -> Parts:
         dial=inside.dial,
         cards_wanted=keeper.wanted,
         clock=inside.outside.clock,
+        periods=inside.settings.clocks.periods_ms,
         entropy=inside.outside.entropy,
         probe=inside.outside.probe,
     )

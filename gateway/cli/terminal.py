@@ -17,6 +17,8 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 from rich.table import Table
 from rich.text import Text
 
+from gateway.core.strict import parse_time
+
 _WIDE = 4096  # no terminal, no wrapping: a line stays a line
 _UNSAFE = frozenset({"Cc", "Cf", "Co", "Cs", "Zl", "Zp"})
 
@@ -33,6 +35,16 @@ def plain(value: object) -> str:
 def moment(value: object) -> str:
     """Return a time of the wire as people read it: UTC, to the second."""
     return plain(value) if value is None else f"{plain(value)[:19].replace('T', ' ')}Z"
+
+
+def time_left(due: object, now_ms: int) -> str:
+    """Return how long it is to a time of the wire, or how long ago it was, in its two largest units."""
+    left_ms = parse_time(due) - now_ms
+    minutes = abs(left_ms) // 60_000
+    counts = ((minutes // 1440, "day"), (minutes // 60 % 24, "hour"), (minutes % 60, "minute"))
+    words = [f"{count} {unit}{'' if count == 1 else 's'}" for count, unit in counts if count]
+    span = " ".join(words[:2]) or "less than a minute"
+    return f"{span} left" if left_ms > 0 else f"ran out {span} ago"
 
 
 @dataclass(frozen=True, slots=True)

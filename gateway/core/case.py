@@ -125,6 +125,7 @@ class Outcome:
         requesting: the requesting side; before roles exist, who opened; None of an empty case.
         crossed: the messages that moved nothing.
         order: every message that counts, in the order of the replay.
+        states: the state of the case after each of them.
         standing: all that the machine knows.
     """
 
@@ -132,6 +133,7 @@ class Outcome:
     requesting: AuthorityId | None
     crossed: frozenset[Digest]
     order: tuple[Digest, ...]
+    states: tuple[str, ...]
     standing: Standing
 
 
@@ -281,6 +283,7 @@ def _replay(steps: Iterable[Step], machine: Machine) -> Outcome:
             _queue(ready, step)
     standing = machine.initial
     order: list[Digest] = []
+    states: list[str] = []
     crossed: set[Digest] = set()
     while (taken := _take(ready, standing.first)) is not None:
         order.append(taken.sha256)
@@ -289,6 +292,7 @@ def _replay(steps: Iterable[Step], machine: Machine) -> Outcome:
             crossed.add(taken.sha256)
         else:
             standing = moved
+        states.append(standing.state)
         for follower in followers.get(taken.sha256, ()):
             waiting[follower.sha256] -= 1
             if not waiting[follower.sha256]:
@@ -298,6 +302,7 @@ def _replay(steps: Iterable[Step], machine: Machine) -> Outcome:
         requesting=standing.first,
         crossed=frozenset(crossed),
         order=tuple(order),
+        states=tuple(states),
         standing=standing,
     )
 

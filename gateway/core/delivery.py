@@ -27,6 +27,8 @@ class State(StrEnum):
     CANCELLED = "cancelled"
 
 
+AWAITING = frozenset({State.QUEUED, State.UNDETERMINED})
+"""States in which a signed answer of the peer is waited for."""
 UNFINISHED = frozenset({State.QUEUED, State.UNDETERMINED, State.HELD})
 """States that a later event of its own is still to leave."""
 

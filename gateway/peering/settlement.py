@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from gateway.core import case as cases
-from gateway.core import custody, delivery
+from gateway.core import clocks, custody, delivery
 from gateway.core.card import PublicKey
 from gateway.core.case import History
 from gateway.core.entry import Draft
@@ -49,6 +49,7 @@ class Settlement:
     """Applies events to outgoing messages of *authority*, in the store.
 
     Attributes:
+        periods: how long each clock runs, in milliseconds by its setting.
         sealing: the sealing key to use now, by the pinned card of a peer.
         cards_wanted: told of a peer that knows our sealing key for it no more, and whose pinned
             card has no other.
@@ -59,6 +60,7 @@ class Settlement:
     storage: StorageKey
     clock: Clock
     entropy: Entropy
+    periods: Mapping[str, int]
     sealing: Callable[[AuthorityId], PublicKey | None] = _no_key
     cards_wanted: Callable[[AuthorityId], None] = _nothing
 
@@ -171,6 +173,7 @@ class Settlement:
                     plan.deletes += [] if raised is None else [raised]
                 case delivery.Log() | delivery.Count() | delivery.HoldFollowers():
                     pass  # above, and together in `_case`
+        plan.deletes += await self._receipt_alarm(before, after, message, now_ms)
         await self._case(plan, effects, now_ms)
         return plan
 
@@ -223,7 +226,20 @@ class Settlement:
         if hold:
             for follower in await self.store.queued_behind(message.peer, message.case, message.entry):
                 history = await self._hold(plan, follower, history, now_ms)
-        plan.puts.append(move_case(self.storage, row, history, now_ms))
+        plan.puts.append(move_case(self.storage, row, history, now_ms, self.periods))
+
+    async def _receipt_alarm(
+        self, before: delivery.Delivery, after: delivery.Delivery, message: MessageRow, now_ms: int
+    ) -> list[Row]:
+        """Return the alarm that no receipt came, when *message* stops waiting for one.
+
+        A young message has none: nothing is read for it.
+        """
+        stops = before.state in delivery.AWAITING and after.state not in delivery.AWAITING
+        if not stops or now_ms - message.created_ms < clocks.SHORTEST_MS:
+            return []
+        raised = await self.store.get(AlarmRow, clocks.CLOCKS.delivery.code, message.id)
+        return [] if raised is None else [raised]
 
     async def _hold(self, plan: "_Plan", follower: MessageRow, history: History, now_ms: int) -> History:
         after, effects = delivery.step(delivery_of(follower), delivery.Block(), now_ms, 0)
@@ -232,6 +248,7 @@ class Settlement:
         plan.entries += _entries(follower, effects, None)
         plan.puts.append(replace(_with_delivery(follower, after), envelope_sha256=None))
         plan.deletes += await self.store.envelopes(follower.id)  # never posted: no receipt can name them
+        plan.deletes += await self._receipt_alarm(delivery_of(follower), after, follower, now_ms)
         return cases.set_counts(history, follower.message_sha256, counts=False)
 
 
@@ -272,12 +289,17 @@ def open_case(storage: StorageKey, row: CaseRow) -> History:
     return History.decode(custody.open_history(storage, row.peer, row.id, Box(row.wrapped_key, row.history)))
 
 
-def move_case(storage: StorageKey, row: CaseRow, history: History, now_ms: int) -> CaseRow:
-    """Return *row* with *history*, and the state that its replay gives."""
+def move_case(
+    storage: StorageKey, row: CaseRow, history: History, now_ms: int, periods: Mapping[str, int]
+) -> CaseRow:
+    """Return *row* with *history*, the state that its replay gives, and when to look at its clocks."""
     box = custody.box_history(storage, row.peer, row.id, history.encode())
+    outcome = cases.replay(history)
+    running = clocks.running(history, outcome, periods)
     return replace(
         row,
-        state=cases.replay(history).state,
+        state=outcome.state,
+        clock_ms=clocks.next_look_ms(running, clocks.parse_keys(row.overdue), now_ms),
         changed_ms=now_ms,
         wrapped_key=box.wrapped_key,
         history=box.ciphertext,

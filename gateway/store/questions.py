@@ -10,6 +10,7 @@ from gateway.core.machine import MACHINE
 from gateway.store.statements import LIMIT, Lookup, Statement, limited, named
 from gateway.store.tables import (
     Kind,
+    alarms,
     blobs,
     cases,
     entries,
@@ -116,6 +117,15 @@ QUEUE_DEPTH = Statement(
         .group_by(notices.c.peer),
     )
 )
+TICKING = limited(sa.select(cases).where(cases.c.clock_ms.is_not(None)).order_by(cases.c.clock_ms))
+UNRECEIPTED = limited(
+    sa.select(messages)
+    .where(
+        _QUEUED,
+        ~sa.exists().where(named(alarms.c.code), alarms.c.subject == messages.c.id),
+    )
+    .order_by(messages.c.created_ms, messages.c.entry)
+)
 MESSAGES_WITH_ID = Statement(sa.select(messages).where(named(messages.c.id)))
 ENVELOPES = Statement(sa.select(envelopes).where(named(envelopes.c.message_id)))
 RECEIPTS = Statement(
@@ -184,14 +194,16 @@ def list_of_messages(filtered: frozenset[str], *, paged: bool) -> Statement:
 
 
 @cache
-def list_of_cases(*, of_peer: bool, paged: bool) -> Statement:
-    """Return the SELECT of cases by id.
+def list_of_cases(*, of_peer: bool, paged: bool, ticking: bool = False) -> Statement:
+    """Return the SELECT of cases by id: of one peer, those in which a clock runs.
 
     Two peers can use one id. A page does not end between them, since the next begins after it.
     """
     conditions = []
     if of_peer:
         conditions.append(named(cases.c.peer))
+    if ticking:
+        conditions.append(cases.c.clock_ms.is_not(None))
     if paged:
         conditions.append(cases.c.id > sa.bindparam("cursor", type_=sa.Text))
     page = (

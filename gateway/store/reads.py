@@ -18,9 +18,11 @@ from gateway.store.questions import (
     QUEUED_BEHIND,
     RECEIPTS,
     REFUSALS_SINCE,
+    TICKING,
     UNCLAIMED_BLOBS,
     UNCLAIMED_BYTES,
     UNCLAIMED_UPLOADS,
+    UNRECEIPTED,
     UNRESOLVED,
     UPLOADS_OF,
     every,
@@ -69,10 +71,15 @@ class RowReads:
         return await self._rows(MessageRow, MESSAGES_WITH_ID, id=message)
 
     async def cases(
-        self, *, peer: AuthorityId | None = None, cursor: CaseId | None = None, limit: int = 50
+        self,
+        *,
+        peer: AuthorityId | None = None,
+        ticking: bool = False,
+        cursor: CaseId | None = None,
+        limit: int = 50,
     ) -> list[CaseRow]:
         """Return cases by id; some more than *limit* where peers share the last id."""
-        statement = list_of_cases(of_peer=peer is not None, paged=cursor is not None)
+        statement = list_of_cases(of_peer=peer is not None, paged=cursor is not None, ticking=ticking)
         return await self._rows(CaseRow, statement, peer=peer, cursor=cursor, limit=limit)
 
     async def elsewhere(
@@ -81,6 +88,14 @@ class RowReads:
         """Return another pending case of the same person, for those of *keys* that have one."""
         found = await self._database.find(ELSEWHERE, keys)
         return {(pseudonym, peer, case): other for pseudonym, peer, case, other in map(tuple, found) if other}
+
+    async def ticking(self, *, limit: int) -> list[CaseRow]:
+        """Return the cases with a `clock_ms`, the earliest first."""
+        return await self._rows(CaseRow, TICKING, limit=limit)
+
+    async def unreceipted(self, code: str, *, limit: int) -> list[MessageRow]:
+        """Return the queued messages without an alarm *code*, by when they were signed."""
+        return await self._rows(MessageRow, UNRECEIPTED, code=code, limit=limit)
 
     async def due(self, peer: AuthorityId, now_ms: int, *, limit: int) -> list[Outgoing]:
         """Return the first queued message of each case that may be posted now, oldest first."""

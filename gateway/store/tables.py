@@ -163,6 +163,7 @@ subjects = KINDS[SubjectRow].table
 blobs = KINDS[BlobRow].table
 uploads = KINDS[UploadRow].table
 receipts = KINDS[ReceiptRow].table
+alarms = KINDS[AlarmRow].table
 notices = KINDS[NoticeRow].table
 
 entries = sa.Table(
@@ -244,6 +245,7 @@ _where(
 )
 _where("ix_notices_queued", equals(notices.c.state, "queued"), notices.c.peer, notices.c.entry)
 _where("ix_blobs_unclaimed", blobs.c.claimed_by.is_(None), blobs.c.peer)
+_where("ix_cases_clock", cases.c.clock_ms.is_not(None), cases.c.clock_ms)
 sa.Index(None, uploads.c.claimed_by)
 _where("ix_entries_refused", refused(), entries.c.peer, entries.c.time_ms)
 sa.Index(None, receipts.c.id)

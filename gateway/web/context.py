@@ -55,6 +55,7 @@ class Context:
             self.keyring().storage,
             self.clock,
             self.entropy,
+            self.settings.clocks.periods_ms,
         )
 
     def publisher(self) -> Publisher:

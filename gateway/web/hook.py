@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from gateway.web import (
+    alarms,
     attachments,
     audit,
     cases,
@@ -57,6 +58,7 @@ ROUTES: tuple[Route, ...] = (
     Route("DELETE", "/uploads/{id}", Scope.WRITE, uploads.delete),
     Route("GET", "/cases", Scope.READ, cases.index),
     Route("GET", "/cases/{id}", Scope.READ, cases.show),
+    Route("GET", "/alarms", Scope.READ, alarms.index),
     Route("GET", "/peers", Scope.READ, peers.index),
     Route("POST", "/peers", Scope.ADMIN, peers.add),
     Route("GET", "/peers/{id}", Scope.READ, peers.show),

@@ -264,7 +264,7 @@ class Reception:
                 wrapped_key=box.wrapped_key,
                 ciphertext=box.ciphertext,
             ),
-            move_case(storage, before, moved, now_ms),
+            move_case(storage, before, moved, now_ms, self._context.settings.clocks.periods_ms),
             *await new_rows(self._store, item.subjects, before),
             *(replace(blob, claimed_by=message.id) for blob in blobs if blob.claimed_by is None),
         )

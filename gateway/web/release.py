@@ -89,7 +89,8 @@ async def _plan(context: Context, row: MessageRow, actor: str, language: str) ->
         message_sha256=signed.sha256,
         actor_ref=actor,
     )
-    moved = move_case(storage, case, cases.add(history, cases.step_of(signed)), now_ms)
+    history = cases.add(history, cases.step_of(signed))
+    moved = move_case(storage, case, history, now_ms, context.settings.clocks.periods_ms)
     rows: list[Row] = [released, parcel.content, moved]
     if parcel.envelope is not None:
         rows.append(parcel.envelope)

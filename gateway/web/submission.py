@@ -283,7 +283,13 @@ class Submission:
                 findings=to_json(judged.findings),
             ),
             parcel.content,
-            move_case(self._context.keyring().storage, case, history, judged.now_ms),
+            move_case(
+                self._context.keyring().storage,
+                case,
+                history,
+                judged.now_ms,
+                self._context.settings.clocks.periods_ms,
+            ),
             *(replace(one.row, claimed_by=message.id) for one in judged.attached),
         ]
         if parcel.envelope is not None:

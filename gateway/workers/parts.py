@@ -1,6 +1,6 @@
 """What the courier works with: handed over once, when the node is wired."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from gateway.core.card import PublicKey
@@ -21,6 +21,7 @@ class Parts:
     Attributes:
         keyring: the keys in use, asked anew each time.
         dial: a client for one peer, to be closed by the caller.
+        periods: how long each clock runs, in milliseconds by its setting.
         cards_wanted: told of a peer whose newest card is needed (421).
     """
 
@@ -31,6 +32,7 @@ class Parts:
     dial: Callable[[PinnedPeer], PeerClient]
     cards_wanted: Callable[[AuthorityId], None]
     clock: Clock
+    periods: Mapping[str, int]
     entropy: Entropy
     probe: Probe
 
@@ -42,6 +44,7 @@ class Parts:
             self.keyring().storage,
             self.clock,
             self.entropy,
+            self.periods,
             self._sealing,
             self.cards_wanted,
         )

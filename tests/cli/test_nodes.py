@@ -129,6 +129,39 @@ def test_a_message_goes_out_is_fetched_and_taken_over(pair, draft, summons, tmp_
     shown = call(there, "case", found["case"])
     assert "qp.justice may send" in shown
     assert message in shown
+    (line,) = [line for line in shown.splitlines() if line.startswith("Acknowledgment")]
+    assert "6 days 23 hours left" in line
+    assert line.endswith(there.id)
+
+
+def test_a_clock_that_ran_out_is_an_alarm_on_both_sides(pair, draft, tmp_path):
+    here, there = pair
+    assert "There are no alarms." in call(there, "alarms")
+    message = sent(here, draft)
+    found = ask(there, "show", message)
+    acknowledgment = schemas.sample(2)["steps"][1]["draft"]
+    acknowledgment["body"] |= {
+        "received_at": found["recorded"],
+        "request_sha256": found["message_sha256"],
+        "next_update_by": "2026-01-31",
+    }
+    members = {"to": here.id, "case": found["case"], "in_reply_to": message}
+    path = tmp_path / "acknowledgment.json"
+    path.write_text(json.dumps(acknowledgment | members))
+    reply = sent(there, path, "--override", "The day is past, and nobody has written since.")
+    for side, other in ((here, there), (there, here)):
+        told = side.until(
+            lambda side=side: told if (told := ask(side, "alarms"))["items"] else None,
+            failing="nobody was told",
+        )
+        assert [(one["code"], one["subject"], one["detail"]) for one in told["items"]] == [
+            ("clock_update", f"{other.id}/{found['case']}", reply)
+        ]
+        assert "announced its next update" in call(side, "alarms")
+        assert "update ran out" in call(side, "cases")
+        (line,) = [line for line in call(side, "case", found["case"]).splitlines() if " ago" in line]
+        assert line.startswith("Next update  18(24)   2026-01-31 23:59:59Z")
+        assert line.endswith(there.id)
 
 
 def test_an_empty_and_a_large_attachment_arrive_whole(pair, draft, tmp_path):

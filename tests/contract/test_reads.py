@@ -135,6 +135,28 @@ async def test_one_id_can_be_of_several_messages(store: SqlStore):
     assert await store.messages_with_id(new_id()) == []
 
 
+async def test_cases_with_a_clock_come_by_when_to_look(store: SqlStore):
+    rows = [case(clock_ms=clock_ms) for clock_ms in (3, None, 0, 2)]
+    await put(store, *rows)
+
+    found = await store.ticking(limit=2)
+
+    assert [row.id for row in found] == [rows[2].id, rows[3].id]
+    assert [row.clock_ms for row in await store.ticking(limit=9)] == [0, 2, 3]
+    ticking = await store.cases(ticking=True)
+    assert {row.id for row in ticking} == {row.id for row in rows if row.clock_ms is not None}
+    following = await store.cases(ticking=True, cursor=ticking[0].id, limit=1)
+    assert [row.id for row in following] == [ticking[1].id]
+
+
+async def test_messages_without_a_receipt_come_by_when_they_were_signed(store: SqlStore):
+    rows = [message(created_ms=3), message(created_ms=1), message(created_ms=2), message(state="accepted")]
+    await put(store, *rows, alarm(rows[2].id, code="late"), alarm(rows[1].id, code="other"))
+
+    assert [row.id for row in await store.unreceipted("late", limit=9)] == [rows[1].id, rows[0].id]
+    assert [row.id for row in await store.unreceipted("late", limit=1)] == [rows[1].id]
+
+
 async def test_cases_are_paged_by_id(store: SqlStore):
     ids = sorted(new_case() for _ in range(5))
     await put(store, *(case(id=one) for one in reversed(ids)), case(peer=OTHER))
@@ -395,6 +417,8 @@ async def test_leaves_are_given_in_pages_and_in_order(store: SqlStore, monkeypat
         (questions.REFUSALS_SINCE, {"peer": PEER, "now": 1}, "ix_entries_refused"),
         (questions.UNCLAIMED_BYTES, {"peer": PEER}, "ix_blobs_unclaimed"),
         (questions.UNCLAIMED_UPLOADS, {"now": 1, "limit": 1}, "ix_uploads_claimed_by"),
+        (questions.TICKING, {"limit": 1}, "ix_cases_clock"),
+        (questions.UNRECEIPTED, {"code": "x", "limit": 1}, "ix_messages_queued"),
         (questions.RECEIPTS, {"peer": PEER, "id": "x"}, "ix_receipts_id"),
         (questions.list_of_messages(frozenset(), paged=True), {"cursor": 1, "limit": 1}, "ix_messages_entry"),
     ],

@@ -49,7 +49,7 @@ from gateway.web.release import release
 from gateway.workers.parts import Parts
 from gateway.workers.route import Route
 from keys.sealing import SealingKey
-from tests.support.authorities import DAY_MS, FixedClock, Party, make_authority
+from tests.support.authorities import DAY_MS, PERIODS_MS, FixedClock, Party, make_authority
 from tests.support.memory import Crashed, Disk, MemoryStore
 from tests.support.stations import GONE, LOST, Station
 
@@ -198,6 +198,7 @@ class World:
             dial=lambda _: Network(self, side),  # type: ignore[arg-type, return-value]
             cards_wanted=station.cards_wanted.append,
             clock=clock,
+            periods=PERIODS_MS,
             entropy=entropy,
             probe=station.context.probe,
         )

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
+from gateway.config import Clocks
 from gateway.core import card as cards
 from gateway.core.card import Card, Certificate, Plan, PublicKey, Window, build_card, parse_card
 from gateway.core.entry import Draft
@@ -23,6 +24,8 @@ from keys.vault import Keyring
 NOW_MS = 1_795_000_000_000
 """The time of tests: a November day in 2026."""
 DAY_MS = 24 * 3600 * 1000
+PERIODS_MS = Clocks().periods_ms
+"""How long each clock runs unless a test says otherwise."""
 ENDPOINT = "https://127.0.0.1:8443"
 CONTENT = "Example Person One holds the account that the court asks about"
 """Stands in every message made here: wherever it is seen outside of one, content has leaked."""

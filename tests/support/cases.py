@@ -86,6 +86,35 @@ def blob(plain: Mapping[str, Any]) -> dict[str, Any]:
     return {"sha256": "0" * 64, "size": plain["size"] + 16}
 
 
+def told(
+    history: History,
+    by: AuthorityId,
+    kind: str,
+    *,
+    created_ms: int,
+    to: AuthorityId,
+    when: Mapping[str, Any] | None = None,
+    **recorded: Any,
+) -> History:
+    """Return *history* after a message of *by*, who held all of it.
+
+    In the names of what is *recorded*, `__` stands for `/`.
+    """
+    number = len(history.steps) + 1
+    step = Step(
+        sha256=sha256(b"step %d" % number),
+        id=message_id(number),
+        by=by,
+        kind=kind,
+        created_ms=created_ms,
+        previous=newest(history, by),
+        case_head=newest(history, to),
+        when=when or {},
+        recorded={name.replace("__", "/"): value for name, value in recorded.items()},
+    )
+    return add(history, step)
+
+
 def message_of(step: Step, recipient: AuthorityId) -> Message:
     """Return a message that has what the case looks at."""
     return Message(

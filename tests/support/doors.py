@@ -32,7 +32,7 @@ from gateway.store.tables import metadata
 from gateway.web.context import Context
 from gateway.web.federation import federation_app
 from keys.certificates import TlsKey
-from tests.support.authorities import FixedClock, FixedEntropy, Party, Posted, card_row, pin
+from tests.support.authorities import PERIODS_MS, FixedClock, FixedEntropy, Party, Posted, card_row, pin
 from tests.support.stores import make_store
 
 JSON = "application/json"
@@ -108,7 +108,7 @@ class Door:
             wrapped_key=b"", history=b"",
         )  # fmt: skip
         history = cases.add(History(), cases.step_of(message.signed))
-        moved = move_case(self.party.keyring.storage, case, history, opened)
+        moved = move_case(self.party.keyring.storage, case, history, opened, PERIODS_MS)
         entry = Draft(
             event="submission.accepted",
             outcome="ok",

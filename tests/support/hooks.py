@@ -32,6 +32,7 @@ from gateway.web.tokens import Scope, new_token, token_row
 from keys.vault import Keyring
 from tests.support.authorities import (
     NOW_MS,
+    PERIODS_MS,
     Blob,
     FixedClock,
     FixedEntropy,
@@ -300,4 +301,4 @@ async def accepted(hook: Hook, row: MessageRow) -> MessageRow:
 def settlement_of(hook: Hook) -> Settlement:
     """Return what applies events of delivery in the store of *hook*."""
     storage = hook.party.keyring.storage
-    return Settlement(hook.store, hook.party.id, storage, hook.clock, hook.context.entropy)
+    return Settlement(hook.store, hook.party.id, storage, hook.clock, hook.context.entropy, PERIODS_MS)

@@ -17,6 +17,7 @@ from gateway.core.proof import Receipt, encode_proof
 from gateway.ports import Change, Clock, Entropy, EntryFilter, Logged, MessageFilter, Outgoing, Recorded
 from gateway.rows import (
     THIS_ENTRY,
+    AlarmRow,
     CaseRow,
     Direction,
     EnvelopeRow,
@@ -157,6 +158,28 @@ class MemoryStore:
         wanted = {name: getattr(where, name) for name in ("direction", "peer", "kind", "case", "state")}
         found = self.of(MessageRow, **{name: value for name, value in wanted.items() if value is not None})
         return [row for row in reversed(found) if cursor is None or row.entry < cursor][:limit]
+
+    async def cases(
+        self,
+        *,
+        peer: AuthorityId | None = None,
+        ticking: bool = False,
+        cursor: CaseId | None = None,
+        limit: int = 50,
+    ) -> list[CaseRow]:
+        found = self.of(CaseRow, **({} if peer is None else {"peer": peer}))
+        wanted = [row for row in found if not ticking or row.clock_ms is not None]
+        behind = [row for row in wanted if cursor is None or row.id > cursor]
+        return sorted(behind, key=lambda row: (row.id, row.peer))[:limit]
+
+    async def ticking(self, *, limit: int) -> list[CaseRow]:
+        found = [row for row in self.of(CaseRow) if row.clock_ms is not None]
+        return sorted(found, key=lambda row: (row.clock_ms, row.id))[:limit]
+
+    async def unreceipted(self, code: str, *, limit: int) -> list[MessageRow]:
+        told = {row.subject for row in self.of(AlarmRow, code=code)}
+        found = [row for row in self.of(MessageRow, state="queued") if row.id not in told]
+        return sorted(found, key=lambda row: row.created_ms)[:limit]
 
     async def messages_with_id(self, message: MessageId) -> list[MessageRow]:
         return self.of(MessageRow, id=message)

@@ -27,7 +27,16 @@ from gateway.web.context import Context
 from gateway.web.problems import problem_of
 from gateway.web.reception import Answer, Reception
 from gateway.web.submission import Submission
-from tests.support.authorities import DAY_MS, Blob, FixedClock, FixedEntropy, Party, card_row, pin
+from tests.support.authorities import (
+    DAY_MS,
+    PERIODS_MS,
+    Blob,
+    FixedClock,
+    FixedEntropy,
+    Party,
+    card_row,
+    pin,
+)
 
 REQUEST = {
     "kind": "request.mla",
@@ -80,7 +89,9 @@ class Station:
 
     @property
     def settlement(self) -> Settlement:
-        return Settlement(self.store, self.id, self.party.keyring.storage, self.clock, self.entropy)
+        return Settlement(
+            self.store, self.id, self.party.keyring.storage, self.clock, self.entropy, PERIODS_MS
+        )
 
     async def pin(self, *others: Party) -> None:
         """Hold the ceremony with each of *others*."""

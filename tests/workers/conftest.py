@@ -14,7 +14,7 @@ from gateway.store import SqlStore
 from gateway.store.blobs import BlobFolder
 from gateway.workers.parts import Parts
 from gateway.workers.route import Route
-from tests.support.authorities import FixedClock, FixedEntropy, make_authority
+from tests.support.authorities import PERIODS_MS, FixedClock, FixedEntropy, make_authority
 from tests.support.memory import MemoryStore
 from tests.support.stations import SimulatedPeer, Station
 from tests.support.stores import make_store
@@ -101,6 +101,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
             dial=dial,  # type: ignore[arg-type]  # the simulated peer is a client in all but its class
             cards_wanted=sender.cards_wanted.append,
             clock=clock,
+            periods=PERIODS_MS,
             entropy=sender.entropy,
             probe=Probe(),
         )
