@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
+from gateway.cli.drafts import read_draft
 from gateway.cli.profile_text import describe_profile
-from gateway.cli.sending import read_draft
 from gateway.cli.session import Session, with_session
 from gateway.core.strict import as_object
 

@@ -36,6 +36,11 @@ class Session:
             )
         return load(self.config)
 
+    @property
+    def language(self) -> str:
+        """Return the language in which findings are told."""
+        return language_of(os.environ)
+
     def hook(self) -> Hook:
         """Return the hook of the node, under the token of the command line.
 
@@ -48,7 +53,7 @@ class Session:
             token = path.read_text(encoding="ascii").strip()
         except (OSError, UnicodeDecodeError) as error:
             raise Misconfigured(f"the token in {path} cannot be read: {error}") from None
-        return Hook(settings.hook.host, settings.hook.port, token, language_of(os.environ))
+        return Hook(settings.hook.host, settings.hook.port, token, self.language)
 
 
 def language_of(environment: Mapping[str, str]) -> str:
