@@ -213,7 +213,8 @@ def test_a_draft_is_validated_by_the_node_and_not_sent(pair, draft, summons):
     draft.write_text(json.dumps(found))
     report = refused(here, "validate", str(draft))
     assert (report["sendable"], report["checked"]) == (False, "node")
-    assert [one["article"] for one in report["findings"]] == ["18(15)(f)"]
+    errors = [one["article"] for one in report["findings"] if one["severity"] == "error"]
+    assert errors == ["18(15)(f)"], "that the person is in other cases of these tests is a warning"
     call(here, "send", str(draft), code=1)
 
 

@@ -86,8 +86,10 @@ def _paths(value, path=()):
             "decision.refuse",
             ["consultation_ref"],
             [
-                "demanded by article 18(26) if `code` is `18_21_a`, `18_21_b`, `18_21_c` or `18_21_d` "
-                "in an item of `grounds` and `consultation_omitted_reason` is not given"
+                (
+                    "demanded by article 18(26) if `code` is `18_21_a`, `18_21_b`, `18_21_c` or `18_21_d` "
+                    "in an item of `grounds` and `consultation_omitted_reason` is not given"
+                ),
             ],
         ),
         ("decision.refuse", ["grounds", "text"], ["demanded by article 18(21) if `code` is `other`"]),
