@@ -5,7 +5,7 @@ UV := .uv/bin/uv
 BIN := .venv/bin
 UV_VERSION := 0.13.9
 
-.PHONY: demo test check lint fix docs bench clean
+.PHONY: demo test check lint fix docs bench catalogues clean
 
 demo: .venv/.run
 	@$(BIN)/python -m gateway.cli.demo $(if $(SERVE),--serve) $(if $(CASE),--case $(CASE))
@@ -35,6 +35,10 @@ docs: .venv/.dev
 
 bench: .venv/.dev
 	@$(BIN)/python -m tests.bench $(BENCH)
+
+# Sentences of findings in six languages: after a change of schemas or rules, then translate what is new.
+catalogues: .venv/.dev
+	@$(BIN)/python -m tests.support.catalogues
 
 $(UV):
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'

@@ -150,6 +150,16 @@ class Store(Protocol):
         """Return the queued messages about which no alarm *code* stands, by when they were signed."""
         ...
 
+    async def elsewhere(
+        self, keys: Sequence[tuple[str, AuthorityId, CaseId]]
+    ) -> dict[tuple[str, AuthorityId, CaseId], CaseId]:
+        """Return another pending case of the same person, for those of *keys* that have one.
+
+        A key is that of a SubjectRow, stored or not. Pending is a case that is not closed, and in
+        which something counts. One query.
+        """
+        ...
+
     async def due(self, peer: AuthorityId, now_ms: int, *, limit: int) -> list[Outgoing]:
         """Return the queued messages to *peer* that may be posted now, oldest first.
 

@@ -229,6 +229,19 @@ class CaseRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SubjectRow:
+    """That a person is in a case. Key: pseudonym, peer, case.
+
+    `pseudonym` stands for name and date of birth (core.custody): by itself it tells nothing.
+    """
+
+    pseudonym: str
+    peer: AuthorityId
+    case: CaseId
+    version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BlobRow:
     """An encrypted attachment of a peer that lies complete on disk. Key: peer, sha256.
 
@@ -345,6 +358,7 @@ Row = (
     | AnswerRow
     | ConflictRow
     | CaseRow
+    | SubjectRow
     | BlobRow
     | UploadRow
     | ReceiptRow

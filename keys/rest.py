@@ -5,8 +5,17 @@ Why this is safe. The inner key is fresh for each box and seals one plaintext wi
 nonce of 24 bytes: after 2^80 wraps under one storage key, one has repeated with a chance of 2^-33. Both
 bind *context*, the place where the box belongs, as associated data: a box moved to another row does not
 open. Erasing is forgetting the wrapped key: the ciphertext alone opens under no key that is left.
+
+Pseudonyms let equal values be found without keeping them. One is HMAC-SHA256 (RFC 2104) under a key of
+its own, which is HMAC-SHA256 of a label under the storage key (one block of HKDF-Expand, RFC 5869): as far
+as HMAC is a pseudorandom function, pseudonyms say nothing of the values, nor of the storage key, which
+XChaCha20-Poly1305 uses in another way and never for this label. Without the vault nobody can tell whether
+a guessed name has a given pseudonym. What shows is that two of them are equal, and so that two rows speak of
+one value. With 256 bits no two values share one by chance.
 """
 
+import hashlib
+import hmac
 import secrets
 from dataclasses import dataclass
 
@@ -21,6 +30,7 @@ KEY_BYTES = 32
 
 _NONCE_BYTES = bindings.crypto_aead_xchacha20poly1305_ietf_NPUBBYTES
 _ONCE = bytes(12)
+_PSEUDONYM_LABEL = b"art18/rest/pseudonym/v1\x01"  # the last byte counts the block, as in HKDF-Expand
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +44,13 @@ class Box:
 class StorageKey:
     """The key under which a node keeps what rests; it lives in the vault."""
 
-    __slots__ = ("_key",)
+    __slots__ = ("_key", "_pseudonym_key")
 
     def __init__(self, key: bytes) -> None:
         if len(key) != KEY_BYTES:
             raise MalformedToken("a storage key has 32 bytes")
         self._key = key
+        self._pseudonym_key = hmac.digest(key, _PSEUDONYM_LABEL, hashlib.sha256)
 
     @classmethod
     def generate(cls) -> "StorageKey":
@@ -69,3 +80,10 @@ class StorageKey:
             return ChaCha20Poly1305(inner).decrypt(_ONCE, box.ciphertext, context)
         except (CryptoError, InvalidTag, ValueError, TypeError):
             raise CannotOpen("stored data does not open: altered, or from another place") from None
+
+    def pseudonym(self, value: bytes, context: bytes) -> str:
+        """Return the pseudonym of *value* for *context*, in hex: the same for equal values there.
+
+        *context* ends where *value* begins: it has no U+0000 in it.
+        """
+        return hmac.digest(self._pseudonym_key, context + b"\x00" + value, hashlib.sha256).hex()

@@ -18,7 +18,7 @@ from gateway.cli.program import UsageFault
 from gateway.cli.session import Session, with_session
 from gateway.cli.terminal import Terminal, plain, table
 from gateway.cli.uploads import VERSION, AttachedFile
-from gateway.core.findings import Finding
+from gateway.core.findings import Finding, in_language
 from gateway.core.preview import FORM, judge
 from gateway.core.strict import as_list, as_object, as_text
 from gateway.core.template import GAP, members
@@ -102,7 +102,8 @@ def _report(
     if any(finding.article == FORM for finding in found):
         return Report(findings=found, checked="schema")
     if offline:
-        return Report(findings=found, checked="offline")
+        told = in_language((finding.document() for finding in found), session.language)
+        return Report(findings=_findings({"findings": told}), checked="offline")
     try:
         return _asked(session.hook(), session.terminal, draft, files)
     except Unreachable as fault:

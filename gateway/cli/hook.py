@@ -10,6 +10,7 @@ from typing import NoReturn
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from gateway.core.errors import Flaw, GatewayFault, NotProved, Unavailable
+from schemas.catalogues import DEFAULT
 
 _TIMEOUT_S = 60
 _CHUNK = 1 << 20
@@ -74,11 +75,12 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Hook:
-    """The hook of a running node, at *host* and *port*, under a bearer token."""
+    """The hook of a running node, at *host* and *port*, under a bearer token; it tells in *language*."""
 
     host: str
     port: int
     token: str = field(repr=False)
+    language: str = DEFAULT
 
     @property
     def address(self) -> str:
@@ -151,9 +153,10 @@ class Hook:
     ) -> Iterator[http.client.HTTPResponse]:
         chosen = {name: value for name, value in (query or {}).items() if value not in (None, "")}
         target = f"/v1{path}" + (f"?{urlencode(chosen)}" if chosen else "")
+        own = {"Authorization": f"Bearer {self.token}", "Accept-Language": self.language}
         connection = http.client.HTTPConnection(_ANY.get(self.host, self.host), self.port, timeout=_TIMEOUT_S)
         try:
-            connection.request(method, target, body, {"Authorization": f"Bearer {self.token}", **headers})
+            connection.request(method, target, body, {**own, **headers})
             response = connection.getresponse()
             if response.status >= http.client.BAD_REQUEST:
                 _refuse(response)

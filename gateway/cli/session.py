@@ -2,7 +2,8 @@
 
 import functools
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Concatenate, ParamSpec
@@ -14,6 +15,7 @@ from gateway.cli.program import DEFAULTS, JSON
 from gateway.cli.terminal import Terminal
 from gateway.config import Settings, load
 from gateway.core.errors import Misconfigured
+from schemas.catalogues import DEFAULT, LANGUAGES
 
 _P = ParamSpec("_P")
 
@@ -34,6 +36,11 @@ class Session:
             )
         return load(self.config)
 
+    @property
+    def language(self) -> str:
+        """Return the language in which findings are told."""
+        return language_of(os.environ)
+
     def hook(self) -> Hook:
         """Return the hook of the node, under the token of the command line.
 
@@ -46,7 +53,18 @@ class Session:
             token = path.read_text(encoding="ascii").strip()
         except (OSError, UnicodeDecodeError) as error:
             raise Misconfigured(f"the token in {path} cannot be read: {error}") from None
-        return Hook(settings.hook.host, settings.hook.port, token)
+        return Hook(settings.hook.host, settings.hook.port, token, self.language)
+
+
+def language_of(environment: Mapping[str, str]) -> str:
+    """Return the language of findings: ART18_LANGUAGE, else that of the locale, else English.
+
+    A locale is named like fr_CH.UTF-8; C, POSIX and what is none of the six languages is English.
+    """
+    named = (environment.get(name) for name in ("ART18_LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG"))
+    first = next((name for name in named if name), DEFAULT)
+    language = re.split("[-_.@]", first, maxsplit=1)[0].lower()
+    return language if language in LANGUAGES else DEFAULT
 
 
 def with_session(command: Callable[Concatenate[Session, _P], None]) -> Callable[_P, None]:

@@ -57,6 +57,14 @@ def open_upload(storage: StorageKey, upload: str, box: Box) -> UploadSecrets:
     return UploadSecrets(plaintext[:STREAM_KEY_BYTES], parse_digest(digest))
 
 
+def subject_pseudonym(storage: StorageKey, identity: str) -> str:
+    """Return the pseudonym of a person's identity (`core.findings.identities`) for the index of subjects.
+
+    It is the same in every case and with every peer, or the index would find nothing.
+    """
+    return storage.pseudonym(identity.encode(), b"subject")
+
+
 def _context(*parts: str) -> bytes:
     """Return a context that no other parts make: none of them contains U+0000."""
     return "\x00".join(("art18/rest/v1", *parts)).encode("ascii")

@@ -7,6 +7,7 @@ every message has), then its own comparisons, then `check_schema`.
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 import schemas
@@ -95,6 +96,11 @@ class Message:
         """Return what the kind is about."""
         body: Mapping[str, Any] = self.payload["body"]
         return body
+
+    @property
+    def day(self) -> date:
+        """Return the day on which it was made, in UTC: the one by which its dates are judged."""
+        return date.fromisoformat(self.payload["created"][:10])
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,9 @@ from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
+from typing_extensions import override
 
+from gateway.core.machine import MACHINE
 from gateway.store.statements import LIMIT, Lookup, Statement, limited, named
 from gateway.store.tables import (
     Kind,
@@ -18,9 +20,12 @@ from gateway.store.tables import (
     notices,
     receipts,
     refused,
+    subjects,
     uploads,
 )
 
+_NOT_PENDING = (MACHINE.initial.state, *sorted(MACHINE.final))
+"""The states of a case in which nothing is done: closed, or nothing that was sent counts."""
 _NOW = sa.bindparam("now", type_=sa.BigInteger)
 _QUEUED = equals(messages.c.state, "queued")
 _OF_CASE = messages.alias("of_case")
@@ -128,6 +133,34 @@ RECEIPTS = Statement(
     .where(named(receipts.c.id), named(receipts.c.peer))
     .order_by(receipts.c.entry, receipts.c.entry_sha256)
 )
+
+
+class _Elsewhere(Lookup):
+    """The keys whose person is in another pending case too, each with one such case.
+
+    One is enough, and is found without reading the others: a person can be in very many.
+    """
+
+    @override
+    def clause(self, count: int) -> sa.Executable:
+        keys, other = self.keys(count), subjects.alias("other")
+        found = (
+            sa.select(other.c.case)
+            .join(cases, sa.and_(cases.c.id == other.c.case, cases.c.peer == other.c.peer))
+            .where(
+                other.c.pseudonym == keys.c.pseudonym,
+                sa.or_(other.c.case != keys.c.case, other.c.peer != keys.c.peer),
+                cases.c.state.not_in([sa.literal_column(f"'{state}'") for state in _NOT_PENDING]),
+            )
+            .limit(sa.literal_column("1"))
+            .offset(sa.literal_column("0"))
+            .correlate(keys)
+            .scalar_subquery()
+        )
+        return sa.select(keys.c.pseudonym, keys.c.peer, keys.c.case, found.label("elsewhere"))
+
+
+ELSEWHERE = _Elsewhere((), (subjects.c.pseudonym, subjects.c.peer, subjects.c.case))
 UPLOADS_OF = Lookup(tuple(uploads.c), (uploads.c.claimed_by,))
 UNCLAIMED_BYTES = Statement(
     sa.select(sa.func.coalesce(sa.func.sum(blobs.c.size_bytes), sa.literal_column("0"))).where(

@@ -8,6 +8,7 @@ from gateway.rows import AnyRow, BlobRow, CaseRow, EnvelopeRow, MessageRow, Noti
 from gateway.store.database import Database
 from gateway.store.questions import (
     DUE,
+    ELSEWHERE,
     ENVELOPES,
     MESSAGES_WITH_ID,
     NEXT_DUE,
@@ -80,6 +81,13 @@ class RowReads:
         """Return cases by id; some more than *limit* where peers share the last id."""
         statement = list_of_cases(of_peer=peer is not None, paged=cursor is not None, ticking=ticking)
         return await self._rows(CaseRow, statement, peer=peer, cursor=cursor, limit=limit)
+
+    async def elsewhere(
+        self, keys: Sequence[tuple[str, AuthorityId, CaseId]]
+    ) -> dict[tuple[str, AuthorityId, CaseId], CaseId]:
+        """Return another pending case of the same person, for those of *keys* that have one."""
+        found = await self._database.find(ELSEWHERE, keys)
+        return {(pseudonym, peer, case): other for pseudonym, peer, case, other in map(tuple, found) if other}
 
     async def ticking(self, *, limit: int) -> list[CaseRow]:
         """Return the cases with a `clock_ms`, the earliest first."""

@@ -36,11 +36,15 @@ class Lookup:
 
     def clause(self, count: int) -> sa.Executable:
         """Return the statement for *count* keys."""
-        sample = tuple(0 if isinstance(column.type, sa.BigInteger) else "" for column in self.columns)
-        named_keys = sa.values(*(sa.column(column.name, column.type) for column in self.columns), name="keys")
-        keys = named_keys.data([sample] * count).cte("keys")
+        keys = self.keys(count)
         matches = sa.and_(*(keys.c[column.name] == column for column in self.columns))
         return sa.select(*self.selected).select_from(keys.join(self.columns[0].table, matches))
+
+    def keys(self, count: int) -> sa.CTE:
+        """Return *count* keys as a table."""
+        sample = tuple(0 if isinstance(column.type, sa.BigInteger) else "" for column in self.columns)
+        named_keys = sa.values(*(sa.column(column.name, column.type) for column in self.columns), name="keys")
+        return named_keys.data([sample] * count).cte("keys")
 
 
 @dataclass(frozen=True, slots=True)

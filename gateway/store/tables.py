@@ -29,6 +29,7 @@ from gateway.rows import (
     PeerRow,
     ProfileRow,
     ReceiptRow,
+    SubjectRow,
     TokenRow,
     UploadRow,
 )
@@ -144,6 +145,7 @@ _KINDS: tuple[Kind[Any], ...] = (
     _kind(AnswerRow, "answers", "peer", "id"),
     _kind(ConflictRow, "conflicts", "peer", "id", "envelope_sha256"),
     _kind(CaseRow, "cases", "peer", "id", ordered=("id", "peer"), small=False),
+    _kind(SubjectRow, "subjects", "pseudonym", "peer", "case"),
     _kind(BlobRow, "blobs", "peer", "sha256", small=False),
     _kind(UploadRow, "uploads", "id"),
     _kind(ReceiptRow, "receipts", "entry_sha256", small=False),
@@ -157,6 +159,7 @@ KINDS: Mapping[type[Any], Kind[Any]] = {kind.row: kind for kind in _KINDS}
 messages = KINDS[MessageRow].table
 envelopes = KINDS[EnvelopeRow].table
 cases = KINDS[CaseRow].table
+subjects = KINDS[SubjectRow].table
 blobs = KINDS[BlobRow].table
 uploads = KINDS[UploadRow].table
 receipts = KINDS[ReceiptRow].table

@@ -8,15 +8,17 @@ from aiohttp import web
 from gateway.core import delivery
 from gateway.core.entry import Draft, Entry, parse_entry
 from gateway.core.errors import Malformed, Misuse, Stale, Unavailable
+from gateway.core.findings import in_language
 from gateway.core.ids import AuthorityId, parse_authority, parse_case_id, parse_message_id
 from gateway.core.proof import parse_receipt
-from gateway.core.strict import parse_json, time_text
+from gateway.core.strict import as_list, as_object, parse_json, time_text
 from gateway.peering.reachability import reopen
 from gateway.ports import Change, EntryFilter, MessageFilter
 from gateway.rows import THIS_ENTRY, Direction, MessageRow, NoticeRow
 from gateway.web.content import log_reading, message_of, stored_content
 from gateway.web.context import CONTEXT
 from gateway.web.documents import Page, flag, query, read_json_bytes, respond, respond_bytes, respond_page
+from gateway.web.languages import language_of
 from gateway.web.middleware import BEARER
 from gateway.web.release import release as let_go
 from gateway.web.submission import Submission
@@ -33,7 +35,7 @@ async def submit(request: web.Request) -> web.Response:
     """Take a draft; answer once the message is durable (or, dry, with its findings alone)."""
     dry_run = flag(query(request, "dry_run").get("dry_run"), what="dry_run")
     raw = await read_json_bytes(request)
-    submission = Submission(request.app[CONTEXT], request[BEARER].id)
+    submission = Submission(request.app[CONTEXT], request[BEARER].id, language_of(request))
     if dry_run:
         return respond(await submission.dry_run(raw))
     answer = await submission.submit(raw, request.headers.get("Idempotency-Key"))
@@ -64,7 +66,7 @@ async def show(request: web.Request) -> web.Response:
     entries = [parse_entry(one.leaf) for one in logged]
     entries += [parse_entry(parse_receipt(one.body).entry) for one in receipts]
     timeline = [_moment(entry) for entry in sorted(entries, key=lambda entry: entry.time_ms)]
-    findings = parse_json(row.findings.encode())
+    findings = in_language(map(as_object, as_list(parse_json(row.findings.encode()))), language_of(request))
     return respond({**summary(row), "findings": findings, "receipts": len(receipts), "timeline": timeline})
 
 
@@ -130,7 +132,7 @@ async def cancel(request: web.Request) -> web.Response:
 async def release(request: web.Request) -> web.Response:
     """Let a held message go, signed anew for where its case stands now."""
     row = await _outgoing(request)
-    released = await let_go(request.app[CONTEXT], row, request[BEARER].id)
+    released = await let_go(request.app[CONTEXT], row, request[BEARER].id, language_of(request))
     return respond(summary(released), status=HTTPStatus.ACCEPTED)
 
 

@@ -1,6 +1,6 @@
-"""What submission and release have in common: the peer, the signature, the seal, the rows at rest."""
+"""What submission and release have in common: peer, signature, findings, seal, and the rows at rest."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from gateway.core import case as cases
@@ -8,12 +8,14 @@ from gateway.core import custody
 from gateway.core.case import History, NotAllowed
 from gateway.core.envelope import Header, build_envelope, encode_content
 from gateway.core.errors import Flaw, Misuse
+from gateway.core.findings import Circumstances, Finding, findings
 from gateway.core.ids import AuthorityId, Digest
-from gateway.core.message import SignedMessage
+from gateway.core.message import Message, SignedMessage
 from gateway.peering.directory import PinnedPeer
 from gateway.rows import ContentRow, Direction, EnvelopeRow
 from gateway.web.context import Context
 from gateway.web.drafts import signed
+from gateway.web.subjects import Subjects, look_up
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,27 @@ def check_allowed(history: History, message: SignedMessage) -> None:
     except NotAllowed as fault:
         members = {"state": cases.replay(history).state, "allowed": cases.allowed(history, [own])[own]}
         raise Misuse(409, "not_allowed", str(fault), members=members) from None
+
+
+async def judge(
+    context: Context, peer: PinnedPeer, history: History, message: Message
+) -> tuple[tuple[Finding, ...], Subjects]:
+    """Return what is legally wrong with *message* by the peer's profile and what went before."""
+    (subjects,) = await look_up(context.store, context.keyring().storage, peer.row.authority, [message])
+    known = Circumstances(profile=peer.profile, history=history, elsewhere=subjects.elsewhere)
+    return findings(message, known), subjects
+
+
+def errors_found(told: Sequence[Mapping[str, object]]) -> Misuse:
+    """Return the refusal of a message with errors among the findings *told* (422 `findings`)."""
+    errors = [finding for finding in told if finding["severity"] == "error"]
+    return Misuse(
+        422,
+        "findings",
+        "an article asks for what is not there; mend it, or override with a reason",
+        flaws=[Flaw(str(one["path"]), f"{one['article']}: {one['text']}") for one in errors],
+        members={"findings": told},
+    )
 
 
 def pack(

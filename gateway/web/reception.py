@@ -15,7 +15,7 @@ from gateway.core.case import History
 from gateway.core.entry import Draft
 from gateway.core.envelope import Envelope, encode_content
 from gateway.core.errors import GatewayFault, PeerFault, Stale, Unavailable
-from gateway.core.findings import findings, to_json
+from gateway.core.findings import Circumstances, findings, to_json
 from gateway.core.ids import CaseId, Digest, MessageId
 from gateway.core.intake import Answered, Judged, Opened, Refused
 from gateway.peering.directory import PinnedPeer
@@ -24,6 +24,7 @@ from gateway.rows import THIS_ENTRY, AnswerRow, BlobRow, CaseRow, ContentRow, Di
 from gateway.web.answers import TRIES, Answer, Answers
 from gateway.web.context import Context
 from gateway.web.openings import Openings
+from gateway.web.subjects import NO_SUBJECTS, Subjects, look_up, new_rows
 
 
 @dataclass(slots=True)
@@ -34,6 +35,7 @@ class _Item:
     answer: AnswerRow | None
     opened: Opened | None = None
     case: CaseRow | None = None
+    subjects: Subjects = NO_SUBJECTS
 
     @property
     def id(self) -> MessageId:
@@ -94,7 +96,9 @@ class Reception:
             elif opened is not None:
                 refused[number] = opened
             groups.setdefault(group, []).append(number)
-        await self._read_cases(peer, [item for item in items if item.opened is not None])
+        new_items = [item for item in items if item.opened is not None]
+        await self._read_cases(peer, new_items)
+        await self._read_subjects(peer, new_items)
 
         async def take(numbers: Sequence[int]) -> None:
             for turn, number in enumerate(numbers):
@@ -137,6 +141,13 @@ class Reception:
         rows = await self._store.get_many(CaseRow, list(keys)) if keys else {}
         for item, message in found:
             item.case = rows.get((peer.row.authority, message.case))
+
+    async def _read_subjects(self, peer: PinnedPeer, items: Sequence[_Item]) -> None:
+        messages = [item.opened.signed.message for item in items if item.opened]
+        storage = self._context.keyring().storage
+        found = await look_up(self._store, storage, peer.row.authority, messages)
+        for item, subjects in zip(items, found, strict=True):
+            item.subjects = subjects
 
     async def _decide(
         self, peer: PinnedPeer, item: _Item, refused: Refused | None, *, reread: bool
@@ -222,6 +233,9 @@ class Reception:
         plaintext = encode_content(judged.opened.content.jws, judged.opened.content.blob_keys)
         box = custody.box_content(storage, Direction.IN, authority, message.id, plaintext)
         moved = cases.add(history, judged.step)
+        known = Circumstances(
+            profile=self._context.directory.own_profile, history=history, elsewhere=item.subjects.elsewhere
+        )
         before = item.case or CaseRow.opened(authority, message.case, now_ms)
         rows: tuple[Row, ...] = (
             MessageRow(
@@ -240,7 +254,7 @@ class Reception:
                 envelope_sha256=item.envelope.sha256,
                 entry=THIS_ENTRY,
                 attachments=len(message.attachments),
-                findings=to_json(findings(message)),
+                findings=to_json(findings(message, known)),
             ),
             ContentRow(
                 direction=Direction.IN,
@@ -251,6 +265,7 @@ class Reception:
                 ciphertext=box.ciphertext,
             ),
             move_case(storage, before, moved, now_ms, self._context.settings.clocks.periods_ms),
+            *await new_rows(self._store, item.subjects, before),
             *(replace(blob, claimed_by=message.id) for blob in blobs if blob.claimed_by is None),
         )
         return await self._answers.accept(draft, rows)

@@ -1,22 +1,22 @@
 """A draft becomes a message on its way: signed, sealed, and durable in one transaction (protocol §8).
 
 The decision is taken on the case as it was read, and again when the case has moved meanwhile.
-For a new case without attachments nothing is read at all: ids are fresh, and that an
-Idempotency-Key was used before shows when the transaction collides with its row.
+For a new case without attachments nothing is read but whether its persons are in other cases: ids
+are fresh, and that an Idempotency-Key was used before shows when the transaction collides with its row.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 from gateway.core import case as cases
 from gateway.core import custody, delivery
 from gateway.core.case import History
 from gateway.core.entry import Draft
 from gateway.core.errors import Flaw, Malformed, Misuse, Stale, Unavailable
-from gateway.core.findings import Finding, findings, to_json
+from gateway.core.findings import Finding, in_language, to_json
 from gateway.core.ids import CaseId, Digest, MessageId
 from gateway.core.message import SignedMessage
-from gateway.core.strict import as_text, parse_object
+from gateway.core.strict import as_list, as_object, as_text, parse_object
 from gateway.peering.directory import PinnedPeer
 from gateway.peering.settlement import move_case, newest_links, open_case
 from gateway.ports import Change, MessageFilter
@@ -25,10 +25,13 @@ from gateway.web.context import Context
 from gateway.web.documents import encode
 from gateway.web.drafts import Frame, MessageDraft, parse_draft
 from gateway.web.idempotency import Keyed
-from gateway.web.outgoing import Parcel, check_allowed, pack, recipient, sign
+from gateway.web.outgoing import Parcel, check_allowed, errors_found, judge, pack, recipient, sign
+from gateway.web.subjects import Subjects, new_rows
 from keys.rest import Box
+from schemas.catalogues import DEFAULT
 
 _TRIES = 16
+_CREATED = 201
 _DAY_MS = 24 * 3600 * 1000
 _BLOCKING = (delivery.State.UNDETERMINED, delivery.State.HELD)
 
@@ -60,6 +63,7 @@ class _Judged:
     history: History
     attached: Sequence[_Attached]
     signed: SignedMessage
+    subjects: Subjects
     findings: tuple[Finding, ...]
     overridden: str | None
     state: delivery.State
@@ -75,12 +79,13 @@ class _Judged:
 
 
 class Submission:
-    """What the bearer *actor* does to send messages."""
+    """What the bearer *actor* does to send messages, told of findings in *language*."""
 
-    def __init__(self, context: Context, actor: str) -> None:
+    def __init__(self, context: Context, actor: str, language: str = DEFAULT) -> None:
         self._context = context
         self._store = context.store
         self._actor = actor
+        self._language = language
 
     async def submit(self, raw: bytes, key: str | None) -> Submitted:
         """Take the draft *raw*; return the answer once the message is durable.
@@ -99,8 +104,7 @@ class Submission:
             except (Misuse, Malformed, Stale) as fault:
                 known = None if keyed is None else await keyed.answered(self._store)
                 if known is not None:
-                    message = as_text(parse_object(known.body)["id"])
-                    return Submitted(known.status, known.body, _location(message))
+                    return self._submitted(known.status, parse_object(known.body))
                 if not isinstance(fault, Stale):
                     raise
         raise Unavailable("others are changing the same case")
@@ -108,7 +112,7 @@ class Submission:
     async def dry_run(self, raw: bytes) -> dict[str, object]:
         """Judge the draft *raw* as `submit` would, and write nothing. Raises as `submit`."""
         judged = await self._judge(parse_draft(raw))
-        return {"dry_run": True, "state": judged.state, "findings": _listed(judged.findings)}
+        return {"dry_run": True, "state": judged.state, "findings": self._told(judged.findings)}
 
     async def _submit_once(self, raw: bytes, keyed: Keyed | None) -> Submitted:
         judged = await self._judge(parse_draft(raw))
@@ -117,14 +121,13 @@ class Submission:
             "id": message.id,
             "case": message.case,
             "state": judged.state,
-            "findings": _listed(judged.findings),
+            "findings": [finding.document() for finding in judged.findings],
         }
-        submitted = Submitted(201, encode(answer), _location(message.id))
         blob_keys: dict[Digest, bytes] = {one.row.blob_sha256: one.key for one in judged.attached}
         parcel = pack(self._context, judged.signed, blob_keys, judged.peer, judged.now_ms, held=judged.held)
-        rows = self._rows(judged, parcel)
+        rows = [*self._rows(judged, parcel), *await new_rows(self._store, judged.subjects, judged.case)]
         if keyed is not None:
-            rows.append(keyed.row(submitted.status, submitted.body, judged.now_ms))
+            rows.append(keyed.row(_CREATED, encode(answer), judged.now_ms))
         await self._store.record(
             Change(
                 name="submit",
@@ -133,7 +136,15 @@ class Submission:
                 detail=None if judged.overridden is None else judged.overridden.encode(),
             )
         )
-        return submitted
+        return self._submitted(_CREATED, answer)
+
+    def _submitted(self, status: int, answer: Mapping[str, object]) -> Submitted:
+        """Return *answer*, which is kept in no language, for the caller."""
+        told = in_language(map(as_object, as_list(answer["findings"])), self._language)
+        return Submitted(status, encode({**answer, "findings": told}), _location(as_text(answer["id"])))
+
+    def _told(self, found: Sequence[Finding]) -> list[dict[str, object]]:
+        return in_language((finding.document() for finding in found), self._language)
 
     # -- judging
 
@@ -159,15 +170,16 @@ class Submission:
         made = sign(context, {**draft.members, **frame.members(), "attachments": attachments}, now_ms)
         if not held:  # else it is judged when it is released
             check_allowed(history, made)
-        found = findings(made.message)
+        found, subjects = await judge(context, peer, history, made.message)
         return _Judged(
             peer=peer,
             case=case,
             history=history,
             attached=attached,
             signed=made,
+            subjects=subjects,
             findings=found,
-            overridden=_override(found, draft),
+            overridden=self._override(found, draft),
             state=delivery.State.HELD if held else delivery.State.QUEUED,
             now_ms=now_ms,
         )
@@ -218,6 +230,18 @@ class Submission:
             if await self._store.messages(where, limit=1):
                 return True
         return False
+
+    def _override(self, found: Sequence[Finding], draft: MessageDraft) -> str | None:
+        """Return why errors among *found* are overridden, or None if there is none.
+
+        Raises:
+            Misuse: 422 `findings`: there are errors, and no reason to send in spite of them.
+        """
+        if all(finding.severity != "error" for finding in found):
+            return None
+        if draft.override is None:
+            raise errors_found(self._told(found))
+        return draft.override
 
     # -- recording
 
@@ -271,30 +295,6 @@ class Submission:
         if parcel.envelope is not None:
             rows.append(parcel.envelope)
         return rows
-
-
-def _override(found: Sequence[Finding], draft: MessageDraft) -> str | None:
-    """Return why errors among *found* are overridden, or None if there is none.
-
-    Raises:
-        Misuse: 422 `findings`: there are errors, and no reason to send in spite of them.
-    """
-    errors = [finding for finding in found if finding.severity == "error"]
-    if not errors:
-        return None
-    if draft.override is None:
-        raise Misuse(
-            422,
-            "findings",
-            "an article asks for what is not there; mend it, or override with a reason",
-            flaws=[Flaw(finding.path, f"{finding.article}: {finding.text}") for finding in errors],
-            members={"findings": _listed(found)},
-        )
-    return draft.override
-
-
-def _listed(found: Sequence[Finding]) -> list[dict[str, object]]:
-    return [asdict(finding) for finding in found]
 
 
 def _location(message: str) -> str:

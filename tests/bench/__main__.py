@@ -21,7 +21,7 @@ from pathlib import Path
 import aiohttp
 
 import schemas
-from tests.bench import pair
+from tests.bench import judging, pair
 from tests.bench.processes import Process, free_port, now_ms, percentile
 
 SIZE_BYTES = 4096
@@ -219,6 +219,7 @@ def main() -> None:
                 )
             )
             results["peak_mib"] = {p.name: round(p.peak_mib(), 1) for p in (node_a, node_b, pair_a, pair_b)}
+    results["judged_ms"] = round(judging.judged_ms(), 3)
     report(results)
     if options.json:
         options.json.write_text(json.dumps(results, indent=1) + "\n")
@@ -250,13 +251,15 @@ async def run(options, sender, body, *, pair_url, pair_processes, node_processes
 
 def report(results: dict[str, object]) -> None:
     print(json.dumps(results, indent=1))
-    peaks = results["peak_mib"]
+    peaks, judged_ms = results["peak_mib"], results["judged_ms"]
     assert isinstance(peaks, dict)
+    assert isinstance(judged_ms, float)
     print(f"\n4 KB requests, {AT_ONCE} at once, until the last receipt is stored:")
     print(f"  {results['rate_ratio']} of the bare pair's rate (target: at least 0.6)")
     print(
         f"  one at a time, p50 {results['latency_ratio_one_at_a_time']} times the pair's (target: at most 2)"
     )
+    print(judging.line(judged_ms))
     for name, peak in peaks.items():
         print(f"  peak memory of {name} since it was ready: {peak} MiB")
 

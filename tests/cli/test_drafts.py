@@ -13,8 +13,9 @@ from gateway.cli.program import art18
 KINDS = sorted(schemas.KINDS)
 
 
-def run(*words: str) -> Result:
-    return CliRunner(env={"ART18_CONFIG": None}).invoke(art18, list(words))
+def run(*words: str, language: str = "en") -> Result:
+    environment = {"ART18_CONFIG": None, "ART18_LANGUAGE": language}
+    return CliRunner(env=environment).invoke(art18, list(words))
 
 
 @pytest.fixture(autouse=True)
@@ -106,6 +107,8 @@ def test_findings_come_with_errors_first():
     text = run("validate", "draft.json", "--offline").stdout
     assert "The purpose of the request is not given. (article 18(15)(f))" in text
     assert "1 error and 1 warning. It cannot be sent as it is." in text
+    spanish = run("validate", "draft.json", "--offline", language="es").stdout
+    assert "No se indica la finalidad de la solicitud." in spanish
 
 
 def test_warnings_alone_keep_nothing_back():

@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from gateway.core.findings import Finding, findings, to_json
+from gateway.core.findings import Finding, findings, in_language, to_json
 from gateway.core.message import parse_payload
 from tests.support.cases import played
 
@@ -183,13 +183,6 @@ def test_ids_differ():
 # -- every kind
 
 
-def test_a_translation_that_is_not_certified():
-    translation = {"language": "fr", "certified": False, "body": SERVICE["body"]}
-    assert told(changed(RECORDS, "translations", to=[translation])) == {
-        ("warning", "18(14)", "/translations/0/certified")
-    }
-
-
 @pytest.mark.parametrize(
     ("language", "right", "text"),
     [
@@ -219,6 +212,25 @@ def test_the_script_of_the_facts(language, right, text):
 
 def test_the_script_of_the_body():
     assert told(RECORDS | {"language": "ru"}) == {("warning", "18(14)", "/language")}
+
+
+def test_the_script_of_a_translation():
+    right = {"language": "en", "certified": False, "body": RECORDS["body"]}
+    wrong = right | {"language": "ar"}
+    attached = {"language": "ar", "certified": True, "attachment": "translation.pdf"}
+    request = changed(RECORDS, "translations", to=[right, attached, wrong])
+    request["attachments"] = [
+        {
+            "name": "translation.pdf",
+            "media_type": "application/pdf",
+            "size": 1,
+            "sha256": "0" * 64,
+            "role": "translation",
+            "language": "ar",
+            "blob": {"sha256": "1" * 64, "size": 17},
+        }
+    ]
+    assert told(request) == {("warning", "18(14)", "/translations/2/language")}
 
 
 # -- refusals, reports, results, replies
@@ -302,7 +314,8 @@ def test_errors_come_first_and_carry_no_content():
 
 
 def test_findings_as_json():
-    found = (Finding("18(16)", "/body", "error", "Something is missing."),)
-    assert json.loads(to_json(found)) == [
-        {"article": "18(16)", "path": "/body", "severity": "error", "text": "Something is missing."}
-    ]
+    plain = {"article": "18(16)", "path": "/body", "severity": "error", "text": "Something is missing."}
+    filled = {"article": "18(24)", "path": "", "severity": "warning", "text": "After {days} days."}
+    found = (Finding(**plain), Finding(**filled, parameters=(("days", 7),)))
+    assert json.loads(to_json(found)) == [plain, filled | {"parameters": {"days": 7}}]
+    assert in_language(json.loads(to_json(found)), "fr") == [plain, filled | {"text": "After 7 days."}]

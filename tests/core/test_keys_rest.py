@@ -1,8 +1,11 @@
 """keys.rest: a box opens under its storage key, for its context, and else not."""
 
+import hmac
 from dataclasses import replace
 
 import pytest
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -53,3 +56,24 @@ def test_a_key_comes_back_from_its_bytes():
     for length in (0, 31, 33):
         with pytest.raises(MalformedToken):
             StorageKey(bytes(length))
+
+
+def test_equal_values_have_equal_pseudonyms_under_one_key_and_in_one_context():
+    found = KEY.pseudonym(b"value", b"context")
+    assert KEY.pseudonym(b"value", b"context") == found
+    assert StorageKey(KEY.private_bytes()).pseudonym(b"value", b"context") == found
+    others = [
+        StorageKey.generate().pseudonym(b"value", b"context"),
+        KEY.pseudonym(b"Value", b"context"),
+        KEY.pseudonym(b"value", b"other"),
+        KEY.pseudonym(b"tvalue", b"contex"),
+    ]
+    assert len({found, *others}) == 5
+
+
+def test_a_pseudonym_is_hmac_sha256_under_a_key_of_its_own():
+    key = StorageKey(bytes(range(32)))
+    own = HKDFExpand(SHA256(), 32, b"art18/rest/pseudonym/v1").derive(bytes(range(32)))
+    expected = hmac.digest(own, b"subject\x00value", "sha256").hex()
+    assert key.pseudonym(b"value", b"subject") == expected
+    assert len(expected) == 64

@@ -331,14 +331,6 @@ def test_form(kind, changes, valid):
 REFUSAL, REPORT, RESULT = (played(11)[step][1].message.payload for step in (9, 3, 8))
 
 
-def test_the_refusal_of_an_extradition_without_consultation_is_a_warning():
-    body = REFUSAL["body"] | {"grounds": [{"code": "16_10_national"}]}
-    assert told(REFUSAL | {"body": body}) == set()
-    del body["consultation_omitted_reason"]
-    assert told(REFUSAL | {"body": body}) == {("warning", "16(16)", "/body/consultation_ref")}
-    assert told(REFUSAL | {"body": body | {"consultation_ref": "Call of 2 November"}}) == set()
-
-
 def test_a_reason_for_refusing_without_consultation_says_something():
     body = REFUSAL["body"] | {"consultation_omitted_reason": " "}
     assert told(REFUSAL | {"body": body}) == {("error", "18(26)", "/body/consultation_omitted_reason")}

@@ -90,11 +90,6 @@ def _paths(value, path=()):
                     "demanded by article 18(26) if `code` is `18_21_a`, `18_21_b`, `18_21_c` or `18_21_d` "
                     "in an item of `grounds` and `consultation_omitted_reason` is not given"
                 ),
-                (
-                    "expected by article 16(16) if `code` is `16_7_treaty_or_law`, `16_10_national` or "
-                    "`16_14_discrimination` in an item of `grounds` "
-                    "and `consultation_omitted_reason` is not given"
-                ),
             ],
         ),
         ("decision.refuse", ["grounds", "text"], ["demanded by article 18(21) if `code` is `other`"]),

@@ -61,11 +61,11 @@ async def test_a_draft_becomes_a_message(hook):
     assert custody.open_content(hook.party.keyring.storage, "out", PEER, said["id"], box) == content
 
 
-async def test_a_new_case_asks_the_database_nothing(hook, monkeypatch):
+async def test_a_new_case_asks_the_database_only_for_its_persons(hook, monkeypatch):
     await hook("GET", "/peers")  # the token is known now
 
     async def asked(*_args, **_kwargs):
-        raise AssertionError("the way of a new case reads nothing")
+        raise AssertionError("the way of a new case reads nothing else")
 
     for name in ("get", "get_many", "all", "messages", "messages_with_id"):
         monkeypatch.setattr(hook.store, name, asked)

@@ -25,6 +25,7 @@ from gateway.rows import (
     NoticeRow,
     ReceiptRow,
     Row,
+    SubjectRow,
     UploadRow,
 )
 from gateway.store.outbox import OutboxSignal
@@ -182,6 +183,17 @@ class MemoryStore:
 
     async def messages_with_id(self, message: MessageId) -> list[MessageRow]:
         return self.of(MessageRow, id=message)
+
+    async def elsewhere(self, keys: Sequence[tuple[Any, ...]]) -> dict[tuple[Any, ...], CaseId]:
+        found = {}
+        for pseudonym, peer, case in keys:
+            rows = self.of(SubjectRow, pseudonym=pseudonym)
+            others = [(row.peer, row.case) for row in rows if (row.peer, row.case) != (peer, case)]
+            held: list[Any] = [self.rows[CaseRow, other] for other in others]
+            pending = [row.id for row in held if row.state not in {"none", "closed"}]
+            if pending:
+                found[pseudonym, peer, case] = pending[0]
+        return found
 
     def _heads(self, peer: AuthorityId, now_ms: int) -> list[MessageRow]:
         heads: dict[CaseId, MessageRow] = {}

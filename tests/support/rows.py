@@ -18,6 +18,7 @@ from gateway.rows import (
     NoticeRow,
     ReceiptRow,
     Row,
+    SubjectRow,
     UploadRow,
 )
 
@@ -109,6 +110,11 @@ def case(**members: Any) -> CaseRow:
         "history": b"history",
     }
     return CaseRow(**(found | members))
+
+
+def subject(of: CaseRow, pseudonym: str = "someone") -> SubjectRow:
+    """Return that the person behind *pseudonym* is in a case."""
+    return SubjectRow(pseudonym=pseudonym, peer=of.peer, case=of.id, version=0)
 
 
 def notice(**members: Any) -> NoticeRow:
