@@ -172,9 +172,17 @@ def fill(
             holder[last] = (today + timedelta(days=source["days"])).isoformat()
         elif "attachment" in source:
             holder[last] = attached[source["attachment"]][source["member"]]
+        elif "next" in source:
+            holder[last] = _next(source["next"], today).isoformat()
         else:
             holder[last] = sent[source["step"]][source["member"]]
     return draft
+
+
+def _next(month_and_day: str, today: date) -> date:
+    """Return the first day after *today* that has this month and day, as MM-DD."""
+    day = date.fromisoformat(f"{today.year}-{month_and_day}")
+    return day if day > today else day.replace(year=day.year + 1)
 
 
 def _detail(error: jsonschema_rs.ValidationError) -> str:

@@ -1,7 +1,10 @@
+import csv
+import io
 import json
 import re
 from collections import Counter
 from collections.abc import Iterator
+from datetime import date
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -309,7 +312,7 @@ def test_an_entry_satisfies_its_schema(draft):
 # -- samples
 
 
-@pytest.mark.parametrize("number", [2, 11])
+@pytest.mark.parametrize("number", schemas.samples())
 def test_drafts_of_samples_are_valid_in_form_as_they_stand(number):
     for step in schemas.sample(number)["steps"]:
         draft = step["draft"]
@@ -320,7 +323,7 @@ def test_drafts_of_samples_are_valid_in_form_as_they_stand(number):
 
 
 def test_every_kind_has_an_example():
-    used = {step["draft"]["kind"] for number in (2, 11) for step in schemas.sample(number)["steps"]}
+    used = {step["draft"]["kind"] for number in schemas.samples() for step in schemas.sample(number)["steps"]}
     assert used | conduct.BODIES.keys() | bodies.BODIES.keys() == schemas.KINDS
 
 
@@ -335,8 +338,18 @@ def test_filling_leaves_the_sample_alone():
     assert json.dumps([step for step, _ in played(2)]) == before
 
 
-def test_the_summons_is_a_sound_pdf():
-    pdf = schemas.sample_file("convocation.pdf")
+PDFS = sorted({
+    one["file"]
+    for number in schemas.samples()
+    for step in schemas.sample(number)["steps"]
+    for one in step["attachments"]
+    if one["media_type"] == "application/pdf"
+})  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PDFS)
+def test_an_attached_pdf_is_sound(name):
+    pdf = schemas.sample_file(name)
     assert pdf.startswith(b"%PDF-1.4\n")
     assert pdf.endswith(b"%%EOF\n")
     start = int(pdf.split(b"startxref\n")[1].split(b"\n")[0])
@@ -344,6 +357,29 @@ def test_the_summons_is_a_sound_pdf():
     entries = re.findall(rb"(\d{10}) 00000 n \n", pdf[start:])
     for number, offset in enumerate(entries, start=1):
         assert pdf[int(offset) :].startswith(b"%d 0 obj\n" % number)
-    (length,) = re.findall(rb"/Length (\d+)", pdf)
-    stream = pdf.split(b"stream\n", 1)[1].split(b"endstream")[0]
-    assert len(stream) == int(length)
+    streams = list(re.finditer(rb"(?s)/Length (\d+).*?stream\n", pdf))
+    assert len(streams) == pdf.count(b"endstream") > 0
+    for stream in streams:
+        assert pdf[stream.end() + int(stream[1]) :].lstrip(b"\n").startswith(b"endstream")
+
+
+def test_other_attached_files_are_what_they_are_said_to_be():
+    for number in schemas.samples():
+        for step in schemas.sample(number)["steps"]:
+            for one in step["attachments"]:
+                content = schemas.sample_file(one["file"])
+                assert (one["media_type"] == "image/png") == content.startswith(b"\x89PNG\r\n\x1a\n")
+                if one["media_type"] == "text/csv":
+                    head, *rows = csv.reader(io.StringIO(content.decode("utf-8")))
+                    assert rows
+                    assert {len(row) for row in rows} == {len(head)}
+
+
+@pytest.mark.parametrize(
+    ("today", "filled"),
+    [("2026-09-30", "2026-10-01"), ("2026-10-01", "2027-10-01"), ("2027-01-01", "2027-10-01")],
+)
+def test_a_day_of_the_year_is_filled_with_the_next_one(today, filled):
+    step = schemas.sample(9)["steps"][0]
+    draft = schemas.fill(step, to="qp.justice", today=date.fromisoformat(today), sent=[])
+    assert draft["body"]["restrictions"]["until"] == filled
