@@ -40,16 +40,26 @@ def test_every_member_that_the_schema_names_is_there(kind):
     for number in schemas.samples():
         for step in schemas.sample(number)["steps"]:
             if step["draft"]["kind"] == kind:
-                known = {path for path, _ in outline.walk(outline.draft(kind))}
-                assert set(_paths(step["draft"])) <= known
+                assert set(_paths(step["draft"])) <= _known(kind)
+
+
+def test_a_draft_has_the_members_of_the_kind_that_it_becomes():
+    body = schemas.sample(6)["steps"][0]["draft"]["body"]
+    assert set(_paths({"body": body["draft"]})) <= _known(body["draft_kind"])
+
+
+def _known(kind):
+    return {path for path, _ in outline.walk(outline.draft(kind))}
 
 
 def _paths(value, path=()):
+    """Yield the paths in a draft; of the draft in a draft, which is another kind's body, its own alone."""
     for item in value if isinstance(value, list) else [value]:
         if isinstance(item, dict):
             for name, member in item.items():
                 yield (*path, name)
-                yield from _paths(member, (*path, name))
+                if (*path, name) != ("body", "draft"):
+                    yield from _paths(member, (*path, name))
 
 
 # -- conditions in words

@@ -332,6 +332,11 @@ def test_a_sample_is_fresh_each_time():
     assert schemas.sample(2)["steps"]
 
 
+def test_a_draft_is_reviewed_under_the_digest_of_its_json():
+    submitted, reviewed = (step["draft"]["body"] for step in schemas.sample(6)["steps"][:2])
+    assert submitted["draft_sha256"] == bodies.digest_of(submitted["draft"]) == reviewed["draft_sha256"]
+
+
 def test_filling_leaves_the_sample_alone():
     steps = schemas.sample(2)["steps"]
     before = json.dumps(steps)
