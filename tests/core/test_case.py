@@ -41,7 +41,7 @@ def test_who_asks_first_in_the_order_of_the_replay_is_the_requesting_side():
     assert found.crossed == {asked_b.sha256}
 
 
-@pytest.mark.parametrize("number", [2, 11])
+@pytest.mark.parametrize("number", schemas.samples())
 def test_samples_are_legal_paths(number):
     parties, history = schemas.sample(number)["parties"], History()
     for step, signed in played(number):

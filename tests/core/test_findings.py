@@ -3,6 +3,7 @@ import json
 
 import pytest
 
+import schemas
 from gateway.core.findings import Finding, findings, to_json
 from gateway.core.message import parse_payload
 from tests.support.cases import played
@@ -34,7 +35,7 @@ def told(payload):
     return {(found.severity, found.article, found.path) for found in of(payload)}
 
 
-@pytest.mark.parametrize("number", [2, 11])
+@pytest.mark.parametrize("number", schemas.samples())
 def test_the_samples_have_none(number):
     for _, signed in played(number):
         assert findings(signed.message) == ()

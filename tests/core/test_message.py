@@ -32,7 +32,7 @@ def raw(**members):
     return json.dumps({name: value for name, value in found.items() if value is not ...}).encode()
 
 
-@pytest.mark.parametrize("number", [2, 11])
+@pytest.mark.parametrize("number", schemas.samples())
 def test_samples_are_valid(number):
     for step, signed in played(number):
         message = parse_payload(signed.message.raw)

@@ -120,7 +120,7 @@ def test_marks_are_found_through_references_and_branches(monkeypatch):
         _marks.cache_clear()
 
 
-@pytest.mark.parametrize("number", [2, 11])
+@pytest.mark.parametrize("number", schemas.samples())
 def test_a_step_has_it_and_it_survives_the_disk(number):
     history = History()
     for _, signed in played(number):
