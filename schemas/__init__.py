@@ -169,7 +169,8 @@ def fill(
         for part in path:
             holder = holder[int(part) if isinstance(holder, list) else part]
         if "days" in source:
-            holder[last] = (today + timedelta(days=source["days"])).isoformat()
+            day = (today + timedelta(days=source["days"])).isoformat()
+            holder[last] = f"{day}T{source['time']}:00.000Z" if "time" in source else day
         elif "attachment" in source:
             holder[last] = attached[source["attachment"]][source["member"]]
         elif "next" in source:
