@@ -155,12 +155,17 @@ def _form(member: Member) -> str:
 
 
 def _example(kind: str) -> object:
-    """Return a body of *kind*: of a sample case, or else the one that the tests build."""
-    for number in schemas.samples():
-        for step in schemas.sample(number)["steps"]:
-            if step["draft"]["kind"] == kind:
-                return step["draft"]["body"]
-    return {**conduct.BODIES, **bodies.BODIES}[kind]()
+    """Return a body of *kind*: of a sample case in English, the one that the tests build, or any."""
+    found = {
+        draft["language"]: draft["body"]
+        for number in reversed(schemas.samples())
+        for draft in (step["draft"] for step in schemas.sample(number)["steps"])
+        if draft["kind"] == kind
+    }
+    built = {**conduct.BODIES, **bodies.BODIES}
+    if "en" in found or kind not in built:
+        return found.get("en") or next(iter(found.values()))
+    return built[kind]()
 
 
 def _written_from(source: str) -> str:

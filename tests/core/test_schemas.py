@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+import mimetypes
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from gateway.core.ids import AuthorityId
 from gateway.core.strict import from_b64url, parse_json
 from tests.support import bodies, conduct
 from tests.support.authorities import make_authority, message
-from tests.support.cases import message_id, played
+from tests.support.cases import TODAY, message_id, played
 
 NAMES = schemas.schema_names()
 ARTICLE = re.compile(
@@ -34,6 +35,7 @@ OPEN = {
     "kinds/request.mla/assistance": "a part: the kinds that are composed of it close it",
 }
 """Objects with members that the schema does not name, and why."""
+MAGIC = {"application/pdf": b"%PDF-", "image/png": b"\x89PNG\r\n\x1a\n"}
 CONDITIONS = ("unless", "unless_message")
 NARROWING = {"items", "properties", "x-article", "x-demanded"}
 """Where a member has nothing else, its schema adds to what another one explains."""
@@ -341,6 +343,31 @@ def test_filling_leaves_the_sample_alone():
     steps = schemas.sample(2)["steps"]
     before = json.dumps(steps)
     assert json.dumps([step for step, _ in played(2)]) == before
+
+
+def test_a_day_ahead_can_have_a_time():
+    step = {"draft": {"body": {}}, "fill": {"/body/confirm_by": {"days": 2, "time": "09:30"}}}
+    found = schemas.fill(step, to="qr.justice", today=TODAY, sent=[])
+    assert found["body"]["confirm_by"] == "2026-11-26T09:30:00.000Z"
+
+
+@pytest.mark.parametrize("number", schemas.samples())
+def test_attachments_of_samples_are_what_they_say(number):
+    for step in schemas.sample(number)["steps"]:
+        for one in step["attachments"]:
+            content = schemas.sample_file(one["file"])
+            assert mimetypes.guess_type(one["name"])[0] == one["media_type"]
+            assert content.startswith(MAGIC.get(one["media_type"], b""))
+            assert len(content) <= 40 * 1024
+            if one["media_type"].startswith("text/"):
+                assert content.decode()
+
+
+def test_every_file_beside_the_samples_is_used():
+    names = {path.name for path in (Path(schemas.__file__).parent / "samples").iterdir()}
+    steps = [step for number in schemas.samples() for step in schemas.sample(number)["steps"]]
+    used = {one["file"] for step in steps for one in step["attachments"]}
+    assert {name for name in names if not name.endswith(".json")} == used
 
 
 PDFS = sorted({
