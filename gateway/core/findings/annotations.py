@@ -54,15 +54,24 @@ class Annotations:
 
 def demanded(message: Message, _: Circumstances) -> Iterator[Finding]:
     """Whatever article the schema names: what it demands is there."""
-    for path, demands in annotations(message.kind).demands.items():
-        for place, holder in places(message.payload, path):
-            for demand in demands:
-                if (
-                    missing(holder.get(demand.member), demand.at_least)
-                    and not demand.waived(holder)
-                    and not demand.waived_by_message(message.payload)
-                ):
-                    yield demand.defect.at(*place, demand.member)
+    yield from _walked(_tree(message.kind), message.payload, message.payload, ())
+
+
+def _walked(node: "_Node", value: Any, payload: Mapping[str, Any], place: Path) -> Iterator[Finding]:  # noqa: ANN401  # JSON
+    """Yield what is missing in *value*, which stands at *place* of *payload*, and below it."""
+    for demand in node.demands:
+        if (
+            missing(value.get(demand.member), demand.at_least)
+            and not demand.waived(value)
+            and not demand.waived_by_message(payload)
+        ):
+            yield demand.defect.at(*place, demand.member)
+    for name, below in node.members.items():
+        if name in value:
+            yield from _walked(below, value[name], payload, (*place, name))
+    if node.items is not None:
+        for index, item in enumerate(value):
+            yield from _walked(node.items, item, payload, (*place, index))
 
 
 def distinct(message: Message, _: Circumstances) -> Iterator[Finding]:
@@ -89,7 +98,7 @@ def attached(message: Message, _: Circumstances) -> Iterator[Finding]:
 def missing(value: object, at_least: int = 1) -> bool:
     """Say whether *value* is not there: absent, empty, or shorter than *at_least* characters."""
     if isinstance(value, str):
-        return len(value.strip()) < at_least
+        return not value or value.isspace() if at_least == 1 else len(value.strip()) < at_least
     return value is None or value in ([], {})
 
 
@@ -112,6 +121,30 @@ def annotations(kind: str) -> Annotations:
     if kind in schemas.KINDS:
         _collect(schemas.load(base)["properties"]["body"], base, ("body",), found)
     return found
+
+
+@dataclass(slots=True)
+class _Node:
+    """The demands of one kind as a tree, so that a message is walked through once."""
+
+    demands: list[_Demand] = field(default_factory=list)
+    members: dict[str, "_Node"] = field(default_factory=dict)
+    items: "_Node | None" = None
+
+
+@cache
+def _tree(kind: str) -> _Node:
+    root = _Node()
+    for path, demands in annotations(kind).demands.items():
+        node = root
+        for name in path:
+            if name == _EVERY:
+                node.items = node.items or _Node()
+                node = node.items
+            else:
+                node = node.members.setdefault(str(name), _Node())
+        node.demands += demands
+    return root
 
 
 def defects() -> Iterator[Defect]:

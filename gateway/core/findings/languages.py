@@ -106,8 +106,10 @@ def _is_other(tag: str, prose: str) -> bool:
     """Say whether *prose* is long enough to tell, and not in the script of the language *tag*."""
     language, *subtags = tag.split("-")
     expected = next((subtag for subtag in subtags if subtag in _SCRIPTS), _USUAL_SCRIPT.get(language))
+    if expected is None or (expected == "Latn" and prose.isascii()):
+        return False
     letters = _count(_LETTERS, prose)
-    if expected is None or letters < _ENOUGH_LETTERS:
+    if letters < _ENOUGH_LETTERS:
         return False
     return 2 * _count(_SCRIPTS[expected], prose) < letters
 
