@@ -239,7 +239,9 @@ class PeerClient:
             raise PeerUnavailable("tls") from None
         except aiohttp.ClientConnectorError:
             raise PeerUnavailable("unreachable") from None
-        except (aiohttp.ClientError, OSError):
+        except (aiohttp.ClientError, OSError, RuntimeError):
+            # uvloop's way to say that the connection closed while this was about to write to it is a
+            # RuntimeError.
             raise _BrokeOff("unreachable") from None
 
 

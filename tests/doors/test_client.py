@@ -72,6 +72,33 @@ async def test_an_unsigned_problem_is_its_code(odd: Odd, client: PeerClient) -> 
     assert (reply.status, reply.code, reply.retry_after_s, reply.receipt) == (425, "created_ahead", 7, None)
 
 
+async def test_a_connection_that_the_loop_has_closed_is_one_that_broke_off(
+    odd: Odd, client: PeerClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd.says(204)
+    once = [RuntimeError("the handler is closed")]
+    connect = client._session.connector.connect
+
+    async def closed(*args: object, **named: object) -> object:
+        if once:
+            raise once.pop()
+        return await connect(*args, **named)
+
+    monkeypatch.setattr(client._session.connector, "connect", closed)
+    assert await client.post_envelope(b"{}") == Reply(204)
+    monkeypatch.setattr(client._session.connector, "connect", _always(RuntimeError("the handler is closed")))
+    with pytest.raises(PeerUnavailable) as fault:
+        await client.post_envelope(b"{}")
+    assert fault.value.code == "unreachable"
+
+
+def _always(error: Exception) -> Callable[..., Awaitable[object]]:
+    async def fail(*_: object, **__: object) -> object:
+        raise error
+
+    return fail
+
+
 @pytest.mark.parametrize("after", ["", "-1", "1.5", "Tue, 24 Nov 2026 12:00:00 GMT", "9" * 5000])
 async def test_a_retry_after_that_is_no_count_of_seconds_is_none(
     odd: Odd, client: PeerClient, after: str
