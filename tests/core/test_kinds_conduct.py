@@ -1,53 +1,19 @@
-import copy
-import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 import schemas
-from gateway.core.findings import findings
-from gateway.core.message import parse_payload
 from tests.support.cases import played
+from tests.support.changes import GONE, fits, of, told
 from tests.support.conduct import ATTACHED, BODIES, payload
 
 KINDS = sorted(BODIES)
-GONE = object()
 ALTERNATIVES = {
     ("decision.partial", "consultation_omitted_reason"): "there was a consultation",
     ("decision.postpone", "consultation_omitted_reason"): "there was a consultation",
 }
 """Members that a complete body leaves out, and why."""
-
-
-def changed(kind: str, changes: dict[str, Any]) -> dict[str, Any]:
-    """Return the complete body of *kind* with the members at some paths set, or `GONE`."""
-    body = copy.deepcopy(BODIES[kind]())
-    for path, value in changes.items():
-        *parents, last = (int(part) if part.isdigit() else part for part in path.split("/"))
-        holder: Any = body
-        for part in parents:
-            holder = holder[part]
-        if value is GONE:
-            del holder[last]
-        else:
-            holder[last] = value
-    return body
-
-
-def told(message: dict[str, Any]) -> set[tuple[str, str, str]]:
-    """Return severity, article and path of each finding of *message*, which is valid in form."""
-    assert schemas.errors(f"kinds/{message['kind']}", message) == ()
-    found = findings(parse_payload(json.dumps(message).encode()))
-    return {(one.severity, one.article, one.path) for one in found}
-
-
-def of(kind: str, changes: dict[str, Any]) -> set[tuple[str, str, str]]:
-    return told(payload(kind, changed(kind, changes)))
-
-
-def fits(kind: str, changes: dict[str, Any]) -> bool:
-    return schemas.validator(f"kinds/{kind}#/$defs/body").is_valid(changed(kind, changes))
 
 
 def own_members(kind: str) -> Iterator[tuple[str, dict[str, Any]]]:

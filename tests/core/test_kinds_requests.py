@@ -1,57 +1,23 @@
 """The kinds that open a case or first answer it: what their bodies hold, and what articles demand."""
 
-import copy
-import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 import schemas
-from gateway.core.findings import findings
-from gateway.core.message import check_schema, parse_payload
 from tests.support.bodies import ATTACHED, BODIES, digest_of, payload
+from tests.support.changes import GONE, changed, fits, of, told
 
 KINDS = sorted(BODIES)
 REQUESTS = sorted(kind for kind in schemas.KINDS if kind.startswith("request."))
 COMPOSED = ["request.confiscation", "request.written_confirmation"]
-GONE = object()
 ABSENT = {
     ("request.confiscation", "persons_absent_reason"): "there are persons",
     ("request.written_confirmation", "persons_absent_reason"): "there are persons",
     ("request.transfer_proceedings", "case_file/later"): "the file is attached",
 }
 """Members that a complete body leaves out, and why."""
-
-
-def changed(kind: str, changes: dict[str, Any]) -> dict[str, Any]:
-    """Return the complete body of *kind* with the members at some paths set, or `GONE`."""
-    body = copy.deepcopy(BODIES[kind]())
-    for path, value in changes.items():
-        *parents, last = (int(part) if part.isdigit() else part for part in path.split("/"))
-        holder: Any = body
-        for part in parents:
-            holder = holder[part]
-        if value is GONE:
-            del holder[last]
-        else:
-            holder[last] = value
-    return body
-
-
-def told(message: dict[str, Any]) -> set[tuple[str, str, str]]:
-    """Return severity, article and path of each finding of *message*, which is valid in form."""
-    parsed = parse_payload(json.dumps(message).encode())
-    check_schema(parsed)
-    return {(one.severity, one.article, one.path) for one in findings(parsed)}
-
-
-def of(kind: str, changes: dict[str, Any]) -> set[tuple[str, str, str]]:
-    return told(payload(kind, changed(kind, changes)))
-
-
-def fits(kind: str, changes: dict[str, Any]) -> bool:
-    return schemas.validator(f"kinds/{kind}#/$defs/body").is_valid(changed(kind, changes))
 
 
 def own_members(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
