@@ -21,7 +21,7 @@ from keys.errors import KeyFault
 _STOPS = (signal.SIGTERM, signal.SIGINT)
 _ARENA_MAX = -8
 """M_ARENA_MAX of glibc's mallopt(3)."""
-_YOUNG_OBJECTS = 10_000
+_YOUNG_OBJECTS = 4_000
 
 _log = structlog.get_logger(__name__)
 

@@ -10,14 +10,17 @@ import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 from rich.table import Table
 from rich.text import Text
 
 from gateway.core.strict import parse_time
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 _WIDE = 4096  # no terminal, no wrapping: a line stays a line
 _UNSAFE = frozenset({"Cc", "Cf", "Co", "Cs", "Zl", "Zp"})
@@ -69,15 +72,19 @@ class Terminal:
         """Print *document* as JSON, or the lines of *text*."""
         self.show(document, lambda console: console.print(text, markup=False, highlight=False))
 
-    def progress(self) -> Progress:
+    def progress(self) -> "Progress":
         """Return a progress display on standard error that stays silent without a terminal."""
+        # It takes a megabyte that `art18 run` can do without.
+        from rich import progress  # noqa: PLC0415 - see above
+
         columns = (
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            DownloadColumn(),
-            TransferSpeedColumn(),
+            progress.TextColumn("{task.description}", markup=False),
+            progress.BarColumn(),
+            progress.DownloadColumn(),
+            progress.TransferSpeedColumn(),
         )
-        return Progress(*columns, console=_console(stderr=True), disable=self.json or not sys.stderr.isatty())
+        silent = self.json or not sys.stderr.isatty()
+        return progress.Progress(*columns, console=_console(stderr=True), disable=silent)
 
     def status(self, text: str) -> AbstractContextManager[object]:
         """Show on standard error that something is waited for; silent without a terminal."""

@@ -34,7 +34,10 @@ _PRAGMAS = (
     "PRAGMA foreign_keys=ON",
     "PRAGMA busy_timeout=10000",
     "PRAGMA trusted_schema=OFF",
+    "PRAGMA cache_size=-1024",  # KiB; what is more lies in the cache of the system, for all connections
 )
+_READ_CACHE = "PRAGMA cache_size=-256"
+"""KiB that a reading connection keeps: most reads are of rows just written, which the system has at hand."""
 _REFUSED = (
     sqlite3.IntegrityError,
     sqlite3.DataError,
@@ -239,6 +242,6 @@ def _migrate(path: Path) -> None:
 
 async def _opened_reader(path: Path) -> aiosqlite.Connection:
     connection = await aiosqlite.connect(path, isolation_level=None, cached_statements=256)
-    for pragma in (*_PRAGMAS, "PRAGMA query_only=ON"):
+    for pragma in (*_PRAGMAS, "PRAGMA query_only=ON", _READ_CACHE):
         await connection.execute_fetchall(pragma)
     return connection

@@ -29,6 +29,8 @@ _SCRIPTS: Mapping[str, re.Pattern[str]] = MappingProxyType(
         "Hant": re.compile(r"[\u3400-\u9fff]+"),
     }
 )
+_LAST_LATIN = "\u024f"
+"""Up to here every letter is Latin; few texts in Latin letters have others, so that this tells quickly."""
 _USUAL_SCRIPT: Mapping[str, str] = MappingProxyType(
     {
         "ar": "Arab",
@@ -106,7 +108,9 @@ def _is_other(tag: str, prose: str) -> bool:
     """Say whether *prose* is long enough to tell, and not in the script of the language *tag*."""
     language, *subtags = tag.split("-")
     expected = next((subtag for subtag in subtags if subtag in _SCRIPTS), _USUAL_SCRIPT.get(language))
-    if expected is None or (expected == "Latn" and prose.isascii()):
+    if expected is None or (
+        expected == "Latn" and not any(c > _LAST_LATIN and c.isalpha() for c in set(prose))
+    ):
         return False
     letters = _count(_LETTERS, prose)
     if letters < _ENOUGH_LETTERS:
