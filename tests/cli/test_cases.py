@@ -1,4 +1,4 @@
-"""The sample cases, whole: each between two real nodes, by the command line alone, to its end."""
+"""The sample cases, whole: each between two real nodes, sent and fetched by the command line, to its end."""
 
 from io import StringIO
 from itertools import groupby
