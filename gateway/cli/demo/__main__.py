@@ -31,7 +31,7 @@ def demo(*, serve: bool, number: int) -> None:
             Authority(Path(name), case["parties"][side]) for side in ("requesting", "requested")
         )
         try:
-            Story(console, case, requesting, requested).play(serve=serve)
+            Story(console, requesting, requested).play(case, serve=serve)
         except (Broken, GatewayFault, KeyFault, click.ClickException) as fault:
             text = fault.message if isinstance(fault, click.ClickException) else str(fault)
             console.print(f"\n✗ {text}", style="bold red")

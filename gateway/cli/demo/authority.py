@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import schemas
 from gateway.cli.hook import Hook
 from gateway.cli.program import art18
 from gateway.cli.session import Session
@@ -72,6 +73,13 @@ class Authority:
             )
         found: dict[str, Any] = json.loads(printed.getvalue())
         return found
+
+    def publish(self) -> dict[str, Any]:
+        """Run `art18 profile publish` with the country's sample profile; return what is in force."""
+        name = f"profile-{self.country.lower()}.json"
+        file = self.folder / name
+        file.write_bytes(schemas.sample_file(name))
+        return self.art18("profile", "publish", str(file))
 
     def hook(self) -> Hook:
         """Return the hook of the node."""

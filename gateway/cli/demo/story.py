@@ -24,23 +24,23 @@ _SHORT = 16
 
 
 class Story:
-    """One sample case between two authorities."""
+    """Two authorities that meet, and the sample cases that they play."""
 
-    def __init__(
-        self, console: Console, case: Mapping[str, Any], requesting: Authority, requested: Authority
-    ) -> None:
+    def __init__(self, console: Console, requesting: Authority, requested: Authority) -> None:
         self._console = console
-        self._case = case
         self._sides = {"requesting": requesting, "requested": requested}
         self._sent: list[dict[str, str]] = []
 
-    def play(self, *, serve: bool) -> None:
-        """Play the case from the founding of both nodes to their end. Raises Broken."""
+    def play(self, *cases: Mapping[str, Any], serve: bool = False) -> None:
+        """Play *cases*, one after another, from the founding of both nodes to their end. Raises Broken."""
         self._found()
+        self._publish()
         self._meet()
-        self._head(f"Case {self._case['number']}: {self._case['title']}")
-        for step in self._case["steps"]:
-            self._step(step)
+        for case in cases:
+            self._head(f"Case {case['number']}: {case['title']}")
+            self._sent.clear()
+            for step in case["steps"]:
+                self._step(case["number"], step)
         self._head("What both sides can prove")
         for side in self._sides.values():
             self._verify(side)
@@ -62,8 +62,18 @@ class Story:
             peers, systems = side.doors["federation"], side.doors["hook"]
             self._good(f"{side.country} is up: peers at {peers}, own systems at {systems}")
 
+    def _publish(self) -> None:
+        """Let each authority say what it accepts and requires, before anybody asks anything of it."""
+        for side in self._sides.values():
+            made = side.publish()
+            self._good(f"{side.country} published profile {made['sequence']}: what it accepts and requires")
+
     def _meet(self) -> None:
-        """Let each operator pin the other's card, the fingerprint confirmed over another channel."""
+        """Let each operator pin the other's card, the fingerprint confirmed over another channel.
+
+        The first look of who pins first fails, since it is not pinned over there yet; its node looks
+        again some seconds later, once it is asked.
+        """
         for here, there in self._pairs():
             card = here.folder / f"{there.id}.card"
             there.art18("card", "export", str(card))
@@ -74,13 +84,28 @@ class Story:
             self._good(
                 f"{here.country} pinned the card of {there.country} in a ceremony, and reaches its node"
             )
+        for here, there in self._pairs():
+            self._know(here, there)
 
-    def _step(self, step: Mapping[str, Any]) -> None:
+    def _know(self, here: Authority, there: Authority) -> None:
+        """Wait until *here* has what *there* has published."""
+        profile = here.until(
+            lambda: here.art18("peers", "show", there.id)["profile"],
+            failing=f"{there.country}'s profile did not reach {here.country}",
+        )
+        self._good(
+            f"{here.country} has fetched and verified profile {profile['sequence']} of {there.country}"
+        )
+
+    def _step(self, case: int, step: Mapping[str, Any]) -> None:
         here = self._sides[step["by"]]
         there = next(side for side in self._sides.values() if side is not here)
-        message = self._send(step, here, there)
-        jws = self._fetch(step, message, there)
+        folder = f"case-{case}-step-{len(self._sent) + 1}"
+        draft, message = self._send(step, here.folder / folder, here, there)
+        jws = self._fetch(step, draft, message, there.folder / folder, there)
         found = here.hook().get("messages", message, query={"direction": "out"})
+        for side, known in ((here, found), (there, there.art18("show", message))):
+            _check_findings(side, known)
         self._sent.append(
             {name: str(found[name]) for name in ("id", "case", "created")} | {"message_sha256": jws}
         )
@@ -93,8 +118,10 @@ class Story:
             self._verify_receipt(receipt, here, there)
         self._case_state(step, str(found["case"]))
 
-    def _send(self, step: Mapping[str, Any], here: Authority, there: Authority) -> str:
-        folder = here.folder / f"step-{len(self._sent) + 1}"
+    def _send(
+        self, step: Mapping[str, Any], folder: Path, here: Authority, there: Authority
+    ) -> tuple[Mapping[str, Any], str]:
+        """Let the sender send what the step says; return the draft and the id of the message."""
         folder.mkdir()
         words: list[str] = []
         attached: list[Mapping[str, str | int]] = []
@@ -112,12 +139,22 @@ class Story:
         time, title = datetime.now(UTC).strftime("%H:%M:%S"), schemas.load(f"kinds/{draft['kind']}")["title"]
         way = f"{here.country} → {there.country}"
         self._console.print(f"\n  {time}  {way}  {title} ({draft['kind']}){files}", style="bold")
-        return str(sent["id"])
+        return draft, str(sent["id"])
 
-    def _fetch(self, step: Mapping[str, Any], message: str, there: Authority) -> str:
-        """Let the recipient write the message out; return its digest, once every file is what was sent."""
-        folder = there.folder / f"from-{len(self._sent) + 1}"
+    def _fetch(
+        self,
+        step: Mapping[str, Any],
+        draft: Mapping[str, Any],
+        message: str,
+        folder: Path,
+        there: Authority,
+    ) -> str:
+        """Let the recipient write the message out; return its digest, once all of it is what was sent."""
         fetched = there.art18("fetch", message, "--to", str(folder))
+        content = json.loads((folder / "content.json").read_text(encoding="utf-8"))
+        if content["body"] != draft["body"]:
+            raise Broken(f"the body that {there.country} fetched is not the one that was drafted")
+        self._good(f"{there.country} fetched the content: its body is what was drafted")
         for number, one in enumerate(step["attachments"], 1):
             (path,) = folder.glob(f"{number:02d}-*")
             if path.read_bytes() != schemas.sample_file(one["file"]):
@@ -180,6 +217,13 @@ class Story:
     def _good(self, text: str) -> None:
         self._console.print("            [green]✓[/green] ", end="", markup=True)
         self._console.print(text)
+
+
+def _check_findings(side: Authority, message: Mapping[str, Any]) -> None:
+    """Raise Broken if *side* found an error in *message*: a sample case has none."""
+    errors = [one["path"] for one in message["findings"] if one["severity"] == "error"]
+    if errors:
+        raise Broken(f"{side.country} finds errors in {message['kind']}: {', '.join(errors)}")
 
 
 def _state(side: Authority, message: str) -> object:
