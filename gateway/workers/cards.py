@@ -18,6 +18,8 @@ from gateway.ports import Clock, Store
 HOUR_S = 3600.0
 _SHORTEST_S = 10.0
 """Between two looks at one peer, however often it is asked for; who asks sooner is served then."""
+_AFTER_FAILURE_S = 1.0
+"""After a look that found nobody: a peer that has just pinned us is there at the next."""
 _AT_ONCE = 8
 
 _log = structlog.get_logger(__name__)
@@ -68,15 +70,17 @@ class CardKeeper:
 
     async def _look(self, authority: AuthorityId) -> None:
         """Follow one peer's cards and profiles; whatever goes wrong is this peer's alone."""
+        rest_s = _SHORTEST_S
         try:
             async with self._slots:
                 await self._follow(authority)
         except Unavailable:
+            rest_s = _AFTER_FAILURE_S
             _log.info("cards.peer_unavailable", peer=authority)
         except Exception as error:  # noqa: BLE001 - one peer's card must not end the watch over others
             _log.error("cards.failed", peer=authority, exc_info=error)
         finally:
-            self._again_s[authority] = asyncio.get_running_loop().time() + _SHORTEST_S
+            self._again_s[authority] = asyncio.get_running_loop().time() + rest_s
             self._wake.set()
 
     async def _follow(self, authority: AuthorityId) -> None:
