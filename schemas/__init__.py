@@ -149,6 +149,17 @@ def sample_profile(country: str) -> dict[str, Any]:
     return found
 
 
+def twins() -> list[dict[str, Any]]:
+    """Return the negative twins of the sample cases, afresh: each changes one step, and is found out.
+
+    `set` and `remove` are JSON pointers into the draft of that step once it is filled; `found` says
+    `where` the fault is found: at `sending` (and shown alike where it arrives), by the `machine`, at
+    `receipt`, or by a `clock`.
+    """
+    found: list[dict[str, Any]] = json.loads(sample_file("twins.json"))
+    return found
+
+
 def fill(
     step: Mapping[str, Any],
     *,

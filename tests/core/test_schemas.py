@@ -367,7 +367,9 @@ def test_every_file_beside_the_samples_is_used():
     names = {path.name for path in (Path(schemas.__file__).parent / "samples").iterdir()}
     steps = [step for number in schemas.samples() for step in schemas.sample(number)["steps"]]
     used = {one["file"] for step in steps for one in step["attachments"]}
-    assert {name for name in names - {"README.md"} if not name.endswith(".json")} == used
+    read = {f"case-{number}.json" for number in schemas.samples()} | {"twins.json", "README.md"}
+    profiles = {name for name in names if name.startswith("profile-")}
+    assert names == used | read | profiles
 
 
 PDFS = sorted({

@@ -1,260 +1,221 @@
-"""The sample cases with one thing wrong each: told to the sender, shown to the recipient, lost nowhere."""
+"""The negative twins of the sample cases: each played up to what is wrong with it, and found out."""
 
-import asyncio
 import copy
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import schemas
-from gateway.core.case import History, add, step_of
+from gateway.core import case as cases
+from gateway.core.entry import parse_entry
 from gateway.core.errors import Misuse
-from gateway.core.ids import AuthorityId
-from gateway.core.strict import parse_time
-from gateway.peering.settlement import move_case
-from gateway.ports import Change, EntryFilter
-from gateway.rows import AlarmRow, CaseRow, Direction, MessageRow
-from gateway.store.blobs import BlobFolder
-from gateway.web.submission import Submission
+from gateway.core.strict import parse_time, time_text
+from gateway.peering.client import Reply
+from gateway.peering.settlement import open_case
+from gateway.rows import AlarmRow, Direction, MessageRow
 from gateway.workers.timekeeper import Timekeeper
-from tests.support.authorities import (
-    PERIODS_MS,
-    FixedClock,
-    FixedEntropy,
-    make_authority,
-    make_blob,
-)
-from tests.support.cases import CASE, played
-from tests.support.memory import MemoryStore
-from tests.support.profiles import make_profile, record_profile
-from tests.support.stations import Station
+from tests.support.authorities import PERIODS_MS, message
+from tests.support.table import Table, lay
 
-TWINS = schemas.load("samples/twins")["twins"]
-ORAL, HOUR_MS = 3, 3_600_000
-FRAME = ("v", "id", "case", "from", "created", "expires", "previous", "case_head", "attachments")
+TWINS = {twin["number"]: twin for twin in schemas.twins()}
+SENT = [number for number, twin in TWINS.items() if twin["found"]["where"] == "sending"]
+REASON = "The peer was told by telephone, and agrees."
 
 
-@dataclass
-class Pair:
-    """Both sides of a sample case, each with the profile of the other, at the time of one step."""
-
-    case: int
-    step: int
-    clock: FixedClock
-    sender: Station
-    recipient: Station
-
-    @property
-    def message(self) -> dict[str, Any]:
-        return copy.deepcopy(dict(played(self.case)[self.step][1].message.payload))
+def the_twin(**members: Any) -> dict[str, Any]:
+    """Return the one twin that has these members."""
+    (found,) = (twin for twin in TWINS.values() if members.items() <= twin.items())
+    return found
 
 
-async def pair_of(folder: Path, case: int, step: int, *, not_accepted: str | None = None) -> Pair:
-    """Return the sides of a sample case as they stand before *step*; the recipient takes all but one type."""
-    steps = played(case)
-    signed = steps[step][1]
-    clock = FixedClock(signed.message.created_ms)
-    parties = [make_authority(signed.message.sender), make_authority(signed.message.recipient)]
-    stations = []
-    for party in parties:
-        blobs = BlobFolder(folder / party.id)
-        (folder / party.id).mkdir()
-        blobs.prepare()
-        stations.append(Station(party, MemoryStore(party, clock, FixedEntropy()), clock, blobs))
-    left_out: dict[str, Any] = {}
-    if not_accepted is not None:
-        sample = schemas.sample_profile(parties[1].id[:2])
-        left_out = {
-            name: {type_: one for type_, one in sample[name].items() if type_ != not_accepted}
-            for name in ("accepts", "languages")
-        }
-    sender, recipient = stations
-    await sender.pin(parties[1])
-    await recipient.pin(parties[0])
-    history = History()
-    for _, earlier in steps[:step]:
-        history = add(history, step_of(earlier))
-    for station, other in ((sender, parties[1]), (recipient, parties[0])):
-        for party in parties:
-            profile = make_profile(party, **(left_out if party is parties[1] else {}))
-            await record_profile(station.store, profile)
-        await station.directory.refresh()
-        if step:
-            row = CaseRow.opened(other.id, CASE, clock.now_ms())
-            moved = move_case(station.party.keyring.storage, row, history, clock.now_ms(), PERIODS_MS)
-            await station.store.record(Change(name="test", puts=(moved,)))
-    return Pair(case, step, clock, sender, recipient)
+def changed(draft: dict[str, Any], twin: dict[str, Any]) -> dict[str, Any]:
+    """Return *draft* with the edits of *twin*."""
+    found = copy.deepcopy(draft)
+    for pointer in (*twin.get("set", ()), *twin.get("remove", ())):
+        holder: Any = found
+        *path, last = pointer.split("/")[1:]
+        for part in path:
+            holder = holder[int(part) if isinstance(holder, list) else part]
+        if pointer in twin.get("remove", ()):
+            holder.pop(int(last) if isinstance(holder, list) else last)
+        elif isinstance(holder, list):
+            holder.insert(int(last), twin["set"][pointer])
+        else:
+            holder[last] = twin["set"][pointer]
+    return found
 
 
-async def draft_of(pair: Pair, edits: list[dict[str, Any]], override: str | None = None) -> bytes:
-    """Return the draft of the step with *edits*, its attachments brought."""
-    message, step = pair.message, played(pair.case)[pair.step][0]
-    attachments = []
-    for one, signed in zip(step["attachments"], message["attachments"], strict=True):
-        brought = await pair.sender.upload(make_blob(schemas.sample_file(one["file"]), signed["name"]))
-        named = {name: signed[name] for name in ("name", "media_type", "role", "language")}
-        attachments.append({**named, "upload": brought["upload"]})
-    draft = {name: value for name, value in message.items() if name not in FRAME}
-    draft |= {"attachments": attachments, **({"case": CASE} if pair.step else {})}
-    for edit in edits:
-        change(draft, edit)
-    if override is not None:
-        draft["override"] = {"reason": override}
-    return json.dumps(draft).encode()
+async def laid(folder: Path, twin: dict[str, Any], *, original: bool = False) -> tuple[Table, dict[str, Any]]:
+    """Play the case of *twin* up to its step; return the table, and that step."""
+    sample = schemas.sample(twin["case"])
+    parties = sample["parties"] | ({} if original else twin.get("parties", {}))
+    table = await lay(folder, parties)
+    for step in sample["steps"][: twin["step"]]:
+        await table.play(step)
+    return table, sample["steps"][twin["step"]]
 
 
-def change(draft: dict[str, Any], edit: dict[str, Any]) -> None:
-    pointer = edit.get("set") or edit.get("remove") or edit["add"]
-    *parents, last = pointer.split("/")[1:]
-    holder: Any = draft
-    for name in parents:
-        holder = holder[int(name) if isinstance(holder, list) else name]
-    if "set" in edit:
-        holder[last] = edit["to"]
-    elif "remove" in edit:
-        del holder[last]
-    else:
-        holder[last].append(edit["item"])
+def errors(findings: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    return [(one["article"], one["path"]) for one in findings if one["severity"] == "error"]
 
 
-def errors(row: MessageRow) -> list[tuple[str, str]]:
-    return [(one["article"], one["path"]) for one in json.loads(row.findings) if one["severity"] == "error"]
+def told(reply: Reply) -> tuple[int, str, str | None]:
+    assert reply.receipt is not None
+    entry = parse_entry(reply.receipt.entry)
+    return reply.status, entry.event, entry.reason
 
 
-async def post(pair: Pair, id_: str) -> int:
-    """Bring the message to the recipient, its blobs first; return the status of the answer."""
-    for upload in await pair.sender.store.uploads_of([id_]):
-        path = pair.sender.blobs.outgoing(upload.blob_sha256)
-        await pair.recipient.take_blob(pair.sender.id, upload.blob_sha256, path)
-    (envelope,) = await pair.sender.store.envelopes(id_)
-    (reply,) = await pair.recipient.receive(pair.sender.id, [envelope.body or b""])
-    return reply.status
+@pytest.mark.parametrize("number", SENT)
+async def test_the_twin_is_stopped_and_goes_with_a_reason(number, tmp_path):
+    twin = TWINS[number]
+    table, step = await laid(tmp_path, twin)
+    here, there = table.sides[step["by"]], table.sides[table.other(step["by"])]
+    draft = changed(await table.fill(step), twin)
+    expected = [(twin["found"]["article"], twin["found"]["path"])]
+    before = len(here.store.disk.log)
+
+    with pytest.raises(Misuse) as caught:
+        await table.submit(step["by"], draft)
+
+    assert (caught.value.status, caught.value.code) == (422, "findings")
+    assert [flaw.pointer for flaw in caught.value.flaws] == [twin["found"]["path"]]
+    assert errors(caught.value.members["findings"]) == expected
+    assert len(here.store.disk.log) == before
+
+    row = await table.submit(step["by"], draft | {"override": {"reason": REASON}})
+
+    assert here.store.disk.drafts[-1].extra == (("errors_overridden", 1),)
+    assert here.store.disk.details == {row.entry: REASON.encode()}
+    assert told(await table.carry(step["by"], row)) == (201, "relay.accepted", None)
+    arrived = await there.message(here.id, row.id, Direction.IN)
+    assert errors(json.loads(arrived.findings)) == expected
+    assert arrived.findings == row.findings
+    assert arrived.state == "available"
 
 
-@pytest.mark.parametrize("twin", TWINS, ids=lambda twin: twin["title"])
-async def test_the_sender_is_told_and_the_recipient_shown(twin, tmp_path):
-    pair = await pair_of(tmp_path, twin["case"], twin["step"], not_accepted=twin.get("not_accepted"))
-    expected = (twin["found"]["article"], twin["found"]["path"])
-    submission = Submission(pair.sender.context, "test")
-
-    with pytest.raises(Misuse) as refused:
-        await submission.submit(await draft_of(pair, twin["edits"]), None)
-
-    assert (refused.value.status, refused.value.code) == (422, "findings")
-    assert [(flaw.pointer, flaw.detail.split(":")[0]) for flaw in refused.value.flaws] == [
-        (expected[1], expected[0])
-    ]
-    assert not pair.sender.store.of(MessageRow), "what is refused leaves nothing"
-
-    sent = await submission.submit(await draft_of(pair, twin["edits"], override="agreed by telephone"), None)
-    found = json.loads(sent.body)
-    row = await pair.sender.message(pair.recipient.id, found["id"])
-    assert errors(row) == [expected]
-    (entry,) = await pair.sender.store.entries(EntryFilter(message_id=row.id, event="submission.accepted"))
-    assert b'"errors_overridden":1' in entry.leaf
-
-    assert await post(pair, row.id) == 201
-    there = await pair.recipient.message(pair.sender.id, row.id, Direction.IN)
-    assert errors(there) == [expected], "an authentic message is shown with its defect, never refused"
+@pytest.mark.parametrize("number", TWINS)
+async def test_the_original_of_the_twin_has_no_error(number, tmp_path):
+    table, step = await laid(tmp_path, TWINS[number], original=True)
+    row = await table.play(step)
+    here, there = table.sides[step["by"]], table.sides[table.other(step["by"])]
+    arrived = await there.message(here.id, row.id, Direction.IN)
+    assert errors(json.loads(row.findings)) == errors(json.loads(arrived.findings)) == []
 
 
-@pytest.mark.parametrize("twin", TWINS, ids=lambda twin: twin["title"])
-async def test_as_it_stands_in_the_sample_nothing_is_wrong(twin, tmp_path):
-    pair = await pair_of(tmp_path, twin["case"], twin["step"])
-    sent = await Submission(pair.sender.context, "test").submit(await draft_of(pair, []), None)
-    row = await pair.sender.message(pair.recipient.id, json.loads(sent.body)["id"])
-    assert errors(row) == []
+# -- the clock
 
 
-async def test_an_oral_request_that_is_never_confirmed_is_shown_by_the_clock_on_both_sides(tmp_path):
-    pair = await pair_of(tmp_path, ORAL, 0)
-    sent = await Submission(pair.sender.context, "test").submit(await draft_of(pair, []), None)
-    id_ = json.loads(sent.body)["id"]
-    assert await post(pair, id_) == 201
-    confirm_by = parse_time(pair.message["body"]["confirm_by"])
+async def overdue(table: Table, clock: str) -> list[tuple[int, int]]:
+    """Let both sides look at their clocks; return how often each was told of *clock*: alarms, entries."""
+    found = []
+    for station in table.sides.values():
+        keeper = Timekeeper(
+            store=station.store,
+            storage=lambda keyring=station.party.keyring: keyring.storage,
+            periods=PERIODS_MS,
+            clock=table.clock,
+        )
+        for _ in range(2):
+            await keeper.round()
+        alarms = await station.store.all(AlarmRow)
+        entries = [draft for draft in station.store.disk.drafts if ("clock", clock) in draft.extra]
+        found.append((sum(row.code == f"clock_{clock}" for row in alarms), len(entries)))
+    return found
 
-    for before, alarms in ((True, 0), (False, 1), (False, 1)):
-        pair.clock.time_ms = confirm_by - HOUR_MS if before else confirm_by + HOUR_MS
-        for station, other in ((pair.sender, pair.recipient), (pair.recipient, pair.sender)):
-            await keeper(station).round()
-            subject = f"{other.id}/{json.loads(sent.body)['case']}"
-            found = await station.store.get(AlarmRow, "clock_written_confirmation", subject)
-            assert (found is not None) == bool(alarms)
-            entries = await station.store.entries(EntryFilter(message_id=id_, event="clock.expired"))
-            told = [entry for entry in entries if b'"clock":"written_confirmation"' in entry.leaf]
-            assert len(told) == alarms, "once, however often it is looked at"
+
+async def test_what_is_never_confirmed_is_told_once_on_both_sides(tmp_path):
+    twin = the_twin(omitted=True)
+    table, step = await laid(tmp_path, twin)
+    notice = schemas.sample(twin["case"])["steps"][0]
+    due_ms = parse_time((await table.fill(notice))["body"]["confirm_by"])
+    clock = twin["found"]["clock"]
+    table.clock.time_ms = due_ms - 1
+    assert await overdue(table, clock) == [(0, 0), (0, 0)]
+    table.clock.time_ms = due_ms
+    assert await overdue(table, clock) == [(1, 1), (1, 1)]
+    assert step["draft"]["kind"] == "request.written_confirmation"
 
 
-def keeper(station: Station) -> Timekeeper:
-    return Timekeeper(
-        store=station.store,
-        storage=lambda: station.party.keyring.storage,
-        periods=PERIODS_MS,
-        clock=station.clock,
+async def test_what_is_confirmed_in_time_is_not_told_of(tmp_path):
+    twin = the_twin(omitted=True)
+    table, step = await laid(tmp_path, twin)
+    await table.play(step)
+    table.clock.time_ms += PERIODS_MS["written_confirmation_hours"]
+    assert await overdue(table, twin["found"]["clock"]) == [(0, 0), (0, 0)]
+
+
+# -- the case machine
+
+
+@pytest.mark.parametrize("withdrawal_first", [True, False])
+async def test_a_withdrawal_and_the_result_that_it_crosses_are_both_kept(withdrawal_first, tmp_path):
+    twin = next(twin for twin in TWINS.values() if "crossing" in twin)
+    table, step = await laid(tmp_path, twin)
+    rows: dict[str, MessageRow] = {}
+    pair = (step, twin["crossing"])
+    for one in pair if withdrawal_first else pair[::-1]:
+        rows[one["by"]] = await table.submit(one["by"], await table.fill(one))
+    for side, row in rows.items():
+        assert errors(json.loads(row.findings)) == []
+        assert told(await table.carry(side, row)) == (201, "relay.accepted", None)
+
+    assert await table.states() == (twin["found"]["state"],) * 2
+    for side, station in table.sides.items():
+        replay = cases.replay(open_case(station.party.keyring.storage, await table.case(side)))
+        assert replay.crossed == {rows[twin["crossing"]["by"]].message_sha256}
+        kept = await station.store.all(MessageRow)
+        assert {row.id for row in rows.values()} <= {row.id for row in kept}
+
+
+async def test_a_replayed_acknowledgment_is_answered_alike_and_a_second_one_is_not_allowed(tmp_path):
+    twin = the_twin(repeated=True)
+    table, step = await laid(tmp_path, twin)
+    by = step["by"]
+    here, there = table.sides[by], table.sides[table.other(by)]
+    draft = await table.fill(step)
+    row = await table.submit(by, draft)
+    raw = await table.raw(by, row)
+    first = await table.carry(by, row)
+    before = (dict(there.store.rows), len(there.store.disk.log))
+
+    (again,) = await there.receive(here.id, [raw])
+
+    assert again.receipt is not None
+    assert first.receipt is not None
+    assert (again.status, again.receipt.entry) == (200, first.receipt.entry)
+    assert (dict(there.store.rows), len(there.store.disk.log)) == before
+
+    with pytest.raises(Misuse) as caught:
+        await table.submit(by, draft)
+    assert caught.value.code == twin["found"]["reason"]
+
+    other = message(
+        here.party,
+        there.party,
+        **{name: draft[name] for name in ("kind", "case", "in_reply_to", "language", "own_ref", "body")},
+        created=time_text(table.clock.now_ms()),
+        previous=row.message_sha256,
+        case_head=table.sent[0]["message_sha256"],
     )
+    (refused,) = await there.receive(here.id, [other.raw])
+    assert told(refused) == (422, "relay.refused", twin["found"]["reason"])
+    assert await there.store.get(MessageRow, Direction.IN, here.id, other.id) is None
 
 
-async def test_an_acknowledgment_that_is_replayed_gets_the_same_answer_and_as_another_is_refused(tmp_path):
-    pair = await pair_of(tmp_path, 2, 1)
-    submission = Submission(pair.sender.context, "test")
-    raw = await draft_of(pair, [])
-    first = json.loads((await submission.submit(raw, None)).body)["id"]
-    assert await post(pair, first) == 201
-    entries = len(pair.recipient.store.disk.log)
-
-    assert await post(pair, first) == 200
-    assert len(pair.recipient.store.disk.log) == entries, "nothing new was logged"
-
-    with pytest.raises(Misuse) as refused:
-        await submission.submit(raw, None)
-    assert refused.value.code == "not_allowed"
+# -- the receipt
 
 
-async def test_an_attachment_that_was_tampered_with_is_refused(tmp_path):
-    pair = await pair_of(tmp_path, 2, 0)
-    sent = await Submission(pair.sender.context, "test").submit(await draft_of(pair, []), None)
-    id_ = json.loads(sent.body)["id"]
-    (upload,) = await pair.sender.store.uploads_of([id_])
-    path = pair.sender.blobs.outgoing(upload.blob_sha256)
-    assert (await pair.recipient.take_blob(pair.sender.id, upload.blob_sha256, path)).status == 204
-    there = pair.recipient.blobs.incoming(AuthorityId(pair.sender.id), upload.blob_sha256)
-    content = bytearray(await asyncio.to_thread(there.read_bytes))
-    content[7] ^= 1
-    await asyncio.to_thread(there.write_bytes, bytes(content))
+async def test_an_attachment_that_is_not_the_one_signed_is_refused(tmp_path):
+    twin = next(twin for twin in TWINS.values() if "tampered" in twin)
+    table, step = await laid(tmp_path, twin)
+    by = step["by"]
+    row = await table.submit(by, await table.fill(step, tampered=twin["tampered"]))
+    there = table.sides[table.other(by)]
 
-    assert await post(pair, id_) == 422
+    assert told(await table.carry(by, row)) == (422, "relay.refused", twin["found"]["reason"])
 
-    (entry,) = await pair.recipient.store.entries(EntryFilter(message_id=id_))
-    assert b'"reason":"blob_mismatch"' in entry.leaf
-
-
-async def test_a_withdrawal_that_crosses_the_result_wins_and_both_are_kept(tmp_path):
-    number = next(at for at, (_, one) in enumerate(played(8)) if one.message.kind == "withdrawal")
-    pair = await pair_of(tmp_path, 8, number)
-    requesting, requested = pair.sender, pair.recipient
-    result = next(one for _, one in played(7) if one.message.kind == "execution.result").message.payload
-    draft = {
-        **{name: result[name] for name in ("kind", "language", "own_ref", "authorised_by", "body")},
-        "to": requesting.id,
-        "case": CASE,
-        "override": {"reason": "a result that nobody waits for any more"},
-    }
-    withdrawal = await Submission(requesting.context, "test").submit(
-        await draft_of(pair, [], override="a test"), None
-    )
-    crossing = await Submission(requested.context, "test").submit(json.dumps(draft).encode(), None)
-    ids = [json.loads(one.body)["id"] for one in (withdrawal, crossing)]
-
-    assert await post(pair, ids[0]) == 201
-    back = Pair(pair.case, pair.step, pair.clock, requested, requesting)
-    assert await post(back, ids[1]) == 201
-
-    for station, other in ((requesting, requested), (requested, requesting)):
-        row = await station.store.get(CaseRow, other.id, CASE)
-        assert row is not None
-        assert row.state == "withdrawn"
-        kept = {one.id for one in station.store.of(MessageRow)}
-        assert kept == set(ids), "both are kept"
+    here = table.sides[by]
+    assert (await here.message(there.id, row.id)).state == "refused"
+    assert await there.store.get(MessageRow, Direction.IN, here.id, row.id) is None

@@ -47,6 +47,7 @@ class Disk:
     rows: dict[Place, Row] = field(default_factory=dict)
     log: list[Logged] = field(default_factory=list)
     drafts: list[Draft] = field(default_factory=list)
+    details: dict[int, bytes] = field(default_factory=dict)
     frontier: Frontier = field(default_factory=Frontier)
     nodes: dict[tuple[int, int], bytes] = field(default_factory=dict)
     signed: Checkpoint | None = None
@@ -77,6 +78,8 @@ class MemoryStore:
             else:
                 self.rows[place] = row
         entries = tuple(self._append(draft) for draft in change.entries)
+        if change.detail is not None:
+            self.disk.details[entries[0].index] = change.detail
         receipt = self._receipt(entries[0].index) if change.answers else None
         self.outbox.notify()
         self._reached(f"{change.name}.after_commit")
