@@ -14,6 +14,7 @@ from gateway.core.card import Card, build_card, parse_card
 from gateway.core.envelope import MEDIA_TYPE
 from gateway.core.ids import Digest
 from gateway.peering.client import PeerClient, PeerUnavailable
+from gateway.peering.directory import PinnedPeer
 from gateway.peering.successors import follow
 from gateway.ports import EntryFilter
 from gateway.rows import NEVER_PINNED, AlarmRow, CardRow, PeerRow
@@ -275,3 +276,30 @@ async def test_a_peer_that_is_away_stops_no_other(door: Door, far: Door, keeper:
     async with PeerClient(away.card, door.party.keyring.tls[0]) as client:
         with pytest.raises(PeerUnavailable):
             await client.ping()
+
+
+async def test_a_peer_that_was_not_there_is_soon_looked_at_again(
+    door: Door, far: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cards, "_SHORTEST_S", 3600.0)
+    monkeypatch.setattr(cards, "_AFTER_FAILURE_S", 0.0)
+    context, failed = door.context, asyncio.Event()
+
+    def dial(peer: PinnedPeer) -> PeerClient:
+        if not failed.is_set():
+            failed.set()
+            raise PeerUnavailable("unreachable")
+        return context.dial(peer)
+
+    publish(far, far.party.succeeded())
+    keeper = CardKeeper(store=door.store, directory=context.directory, dial=dial, clock=door.clock)
+    task = asyncio.create_task(keeper.run())
+    try:
+        async with asyncio.timeout(10):
+            await failed.wait()
+        keeper.wanted(far.party.id)
+        await changed(door)
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    assert context.directory.peers[far.party.id].card.sequence == 2

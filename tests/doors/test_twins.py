@@ -9,6 +9,7 @@ import pytest
 
 import schemas
 from gateway.core import case as cases
+from gateway.core.clocks import CLOCKS
 from gateway.core.entry import parse_entry
 from gateway.core.errors import Misuse
 from gateway.core.strict import parse_time, time_text
@@ -57,8 +58,11 @@ async def laid(folder: Path, twin: dict[str, Any], *, original: bool = False) ->
     return table, sample["steps"][twin["step"]]
 
 
-def errors(findings: list[dict[str, Any]]) -> list[tuple[str, str]]:
-    return [(one["article"], one["path"]) for one in findings if one["severity"] == "error"]
+def grave(findings: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
+    """Return article, path and severity of what is more than a warning."""
+    return [
+        (one["article"], one["path"], one["severity"]) for one in findings if one["severity"] != "warning"
+    ]
 
 
 def told(reply: Reply) -> tuple[int, str, str | None]:
@@ -73,7 +77,7 @@ async def test_the_twin_is_stopped_and_goes_with_a_reason(number, tmp_path):
     table, step = await laid(tmp_path, twin)
     here, there = table.sides[step["by"]], table.sides[table.other(step["by"])]
     draft = changed(await table.fill(step), twin)
-    expected = [(twin["found"]["article"], twin["found"]["path"])]
+    expected = [tuple(twin["found"][name] for name in ("article", "path", "severity"))]
     before = len(here.store.disk.log)
 
     with pytest.raises(Misuse) as caught:
@@ -81,7 +85,7 @@ async def test_the_twin_is_stopped_and_goes_with_a_reason(number, tmp_path):
 
     assert (caught.value.status, caught.value.code) == (422, "findings")
     assert [flaw.pointer for flaw in caught.value.flaws] == [twin["found"]["path"]]
-    assert errors(caught.value.members["findings"]) == expected
+    assert grave(caught.value.members["findings"]) == expected
     assert len(here.store.disk.log) == before
 
     row = await table.submit(step["by"], draft | {"override": {"reason": REASON}})
@@ -90,7 +94,7 @@ async def test_the_twin_is_stopped_and_goes_with_a_reason(number, tmp_path):
     assert here.store.disk.details == {row.entry: REASON.encode()}
     assert told(await table.carry(step["by"], row)) == (201, "relay.accepted", None)
     arrived = await there.message(here.id, row.id, Direction.IN)
-    assert errors(json.loads(arrived.findings)) == expected
+    assert grave(json.loads(arrived.findings)) == expected
     assert arrived.findings == row.findings
     assert arrived.state == "available"
 
@@ -101,7 +105,7 @@ async def test_the_original_of_the_twin_has_no_error(number, tmp_path):
     row = await table.play(step)
     here, there = table.sides[step["by"]], table.sides[table.other(step["by"])]
     arrived = await there.message(here.id, row.id, Direction.IN)
-    assert errors(json.loads(row.findings)) == errors(json.loads(arrived.findings)) == []
+    assert grave(json.loads(row.findings)) == grave(json.loads(arrived.findings)) == []
 
 
 # -- the clock
@@ -131,6 +135,8 @@ async def test_what_is_never_confirmed_is_told_once_on_both_sides(tmp_path):
     notice = schemas.sample(twin["case"])["steps"][0]
     due_ms = parse_time((await table.fill(notice))["body"]["confirm_by"])
     clock = twin["found"]["clock"]
+    (defined,) = (one for one in CLOCKS.case if one.name == clock)
+    assert defined.article == twin["found"]["article"]
     table.clock.time_ms = due_ms - 1
     assert await overdue(table, clock) == [(0, 0), (0, 0)]
     table.clock.time_ms = due_ms
@@ -158,7 +164,7 @@ async def test_a_withdrawal_and_the_result_that_it_crosses_are_both_kept(withdra
     for one in pair if withdrawal_first else pair[::-1]:
         rows[one["by"]] = await table.submit(one["by"], await table.fill(one))
     for side, row in rows.items():
-        assert errors(json.loads(row.findings)) == []
+        assert grave(json.loads(row.findings)) == []
         assert told(await table.carry(side, row)) == (201, "relay.accepted", None)
 
     assert await table.states() == (twin["found"]["state"],) * 2

@@ -72,7 +72,7 @@ class Story:
         """Let each operator pin the other's card, the fingerprint confirmed over another channel.
 
         The first look of who pins first fails, since it is not pinned over there yet; its node looks
-        again some seconds later, once it is asked.
+        again about a second later, once it is asked.
         """
         for here, there in self._pairs():
             card = here.folder / f"{there.id}.card"
