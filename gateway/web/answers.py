@@ -41,6 +41,7 @@ class Answers:
         self._probe = probe
         self._refusing: Counter[AuthorityId] = Counter()
         self._refused: dict[AuthorityId, tuple[int, int]] = {}
+        self._ended = 0
 
     async def again(self, row: AnswerRow) -> Answer:
         """Return the answer that was given before; its proof may lead to a later checkpoint."""
@@ -96,9 +97,10 @@ class Answers:
         under_way, now_ms = self._refusing[peer], self._clock.now_ms()
         read_ms, recorded = self._refused.get(peer, (now_ms - _REFUSED_MS, 0))
         if not 0 <= now_ms - read_ms < _REFUSED_MS:
+            ended = self._ended
             recorded = await self._store.refusals_since(peer, now_ms - _HOUR_MS)
             under_way = max(under_way, self._refusing[peer])
-            if not under_way:
+            if not under_way and ended == self._ended:  # else the count may lack one by now
                 self._refused[peer] = (now_ms, recorded)
         return recorded + under_way
 
@@ -110,6 +112,7 @@ class Answers:
         finally:
             self._refusing[row.peer] -= 1
             self._refused.pop(row.peer, None)
+            self._ended += 1
 
     async def _record(self, name: str, draft: Draft, rows: tuple[Row, ...]) -> Answer:
         recorded = await self._store.record(Change(name=name, entries=(draft,), puts=rows, answers=True))

@@ -5,7 +5,7 @@ import pytest
 
 import schemas
 from tests.support.cases import played
-from tests.support.changes import GONE, fits, of, told
+from tests.support.changes import GONE, fits, of, present, told
 from tests.support.conduct import ATTACHED, BODIES, payload
 
 KINDS = sorted(BODIES)
@@ -44,15 +44,6 @@ def test_a_complete_body_has_no_findings(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_complete_body_has_every_member(kind):
-    def present(value: Any, path: str = "") -> Iterator[str]:
-        if isinstance(value, list):
-            for item in value:
-                yield from present(item, f"{path}0/")
-        elif isinstance(value, dict):
-            for name, member in value.items():
-                yield f"{path}{name}"
-                yield from present(member, f"{path}{name}/")
-
     absent = {path for path, _ in own_members(kind)} - set(present(BODIES[kind]()))
     assert absent == {path for of_kind, path in ALTERNATIVES if of_kind == kind}
 

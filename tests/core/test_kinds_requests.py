@@ -7,7 +7,7 @@ import pytest
 
 import schemas
 from tests.support.bodies import ATTACHED, BODIES, digest_of, payload
-from tests.support.changes import GONE, changed, fits, of, told
+from tests.support.changes import GONE, changed, fits, of, present, told
 
 KINDS = sorted(BODIES)
 REQUESTS = sorted(kind for kind in schemas.KINDS if kind.startswith("request."))
@@ -49,15 +49,6 @@ def test_a_complete_body_has_no_findings(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_complete_body_has_every_member(kind):
-    def present(value: Any, path: str = "") -> Iterator[str]:
-        if isinstance(value, list):
-            for item in value:
-                yield from present(item, f"{path}0/")
-        elif isinstance(value, dict):
-            for name, member in value.items():
-                yield f"{path}{name}"
-                yield from present(member, f"{path}{name}/")
-
     members = {path for path, _ in own_members(body_of(kind))}
     if kind in COMPOSED:
         members |= schemas.load("kinds/request.mla")["$defs"]["assistance"]["properties"].keys()

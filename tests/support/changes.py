@@ -2,6 +2,7 @@
 
 import copy
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import schemas
@@ -42,6 +43,17 @@ def of(kind: str, changes: dict[str, Any]) -> set[tuple[str, str, str]]:
 def fits(kind: str, changes: dict[str, Any]) -> bool:
     """Return whether the body with these changes is valid in form."""
     return schemas.validator(f"kinds/{kind}#/$defs/body").is_valid(changed(kind, changes))
+
+
+def present(value: Any, path: str = "") -> Iterator[str]:
+    """Yield the path of every member that is in *value*; each item of a list stands at 0."""
+    if isinstance(value, list):
+        for item in value:
+            yield from present(item, f"{path}0/")
+    elif isinstance(value, dict):
+        for name, member in value.items():
+            yield f"{path}{name}"
+            yield from present(member, f"{path}{name}/")
 
 
 def _builders(kind: str) -> Any:
