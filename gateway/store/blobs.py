@@ -57,6 +57,31 @@ class BlobFolder:
             finally:
                 Path(name).unlink(missing_ok=True)
 
+    @contextlib.contextmanager
+    def growing(self, path: Path) -> Iterator["GrowingBlob"]:
+        """Open the blob at *path* to append to it; it is made if it is not there.
+
+        Raises:
+            BlockingIOError: somebody else is appending, in this process or another.
+        """
+        made = not path.exists()
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if made:
+                _sync_folder(path.parent)
+                _sync_folder(path.parent.parent)
+            yield GrowingBlob(handle)
+        finally:
+            os.close(handle)
+
+    @contextlib.contextmanager
+    def passing(self) -> Iterator["GrowingBlob"]:
+        """Give a blob without a name: it is gone after the block, or with the process."""
+        with tempfile.TemporaryFile(dir=self._partial) as file:
+            yield GrowingBlob(file.fileno())
+
     def delete(self, path: Path) -> None:
         """Delete a blob, if it is there."""
         path.unlink(missing_ok=True)
@@ -93,6 +118,35 @@ class BlobWriter:
         self._path.replace(target)
         _sync_folder(target.parent)
         _sync_folder(target.parent.parent)
+
+
+class GrowingBlob:
+    """A file that is appended to over many requests: what is on disk says how far it has come."""
+
+    def __init__(self, handle: int) -> None:
+        self._handle = handle
+        self.size_bytes = os.fstat(handle).st_size
+
+    def append(self, data: bytes | bytearray | memoryview) -> None:
+        """Append all of *data*. Raises OSError: the disk is full, say; a part of it may be there then."""
+        left = memoryview(data)
+        while left:
+            written = os.write(self._handle, left)
+            self.size_bytes += written
+            left = left[written:]
+
+    def sync(self) -> None:
+        """Make durable what was appended."""
+        os.fdatasync(self._handle)
+
+    def truncate(self, size_bytes: int) -> None:
+        """Keep the first *size_bytes* alone."""
+        os.ftruncate(self._handle, size_bytes)
+        self.size_bytes = size_bytes
+
+    def read(self, offset: int, size_bytes: int) -> bytes:
+        """Return *size_bytes* from *offset*, fewer at the end."""
+        return os.pread(self._handle, size_bytes, offset)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -82,3 +82,38 @@ def test_a_start_forgets_what_a_crash_left_but_not_what_is_being_written(blobs: 
 
     assert target.read_bytes() == DATA
     assert blobs.free_bytes() > 0
+
+
+def test_a_blob_grows_over_many_openings(blobs: BlobFolder):
+    target = blobs.incoming(PEER, SHA256)
+    with blobs.growing(target) as blob:
+        blob.append(DATA[:5])
+        blob.sync()
+
+    with blobs.growing(target) as blob:
+        assert blob.size_bytes == 5
+        blob.append(memoryview(DATA)[5:])
+        assert (blob.read(0, 99), blob.read(5, 3)) == (DATA, DATA[5:8])
+        blob.truncate(6)
+        blob.append(DATA[6:])
+
+    assert target.read_bytes() == DATA
+    assert target.stat().st_mode & 0o077 == 0
+
+
+def test_one_at_a_time_lets_a_blob_grow(blobs: BlobFolder):
+    target = blobs.outgoing(SHA256)
+    with blobs.growing(target) as blob:
+        with pytest.raises(BlockingIOError), BlobFolder(target.parents[1]).growing(target):
+            pass
+        blob.append(DATA)
+
+    with blobs.growing(target) as blob:
+        assert blob.size_bytes == len(DATA)
+
+
+def test_a_passing_blob_has_no_name(blobs: BlobFolder, tmp_path: Path):
+    with blobs.passing() as blob:
+        blob.append(DATA)
+        assert blob.read(0, 99) == DATA
+        assert not [path for path in tmp_path.rglob("*") if path.is_file()]
