@@ -4,11 +4,13 @@ The context of a seal names the row, so that whoever can write to the database c
 sealed value to another message, case or upload (protocol §6, "At rest").
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gateway.core.envelope import Content, parse_content
 from gateway.core.ids import AuthorityId, CaseId, Digest, MessageId, parse_digest
 from keys.rest import Box, StorageKey
+from keys.webhooks import SECRET_BYTES as WEBHOOK_SECRET_BYTES
 
 STREAM_KEY_BYTES = 32
 
@@ -55,6 +57,20 @@ def open_upload(storage: StorageKey, upload: str, box: Box) -> UploadSecrets:
     plaintext = storage.open(box, _context("upload", upload))
     digest = plaintext[STREAM_KEY_BYTES:].decode("ascii", "replace")
     return UploadSecrets(plaintext[:STREAM_KEY_BYTES], parse_digest(digest))
+
+
+def box_webhook(storage: StorageKey, webhook: str, secrets: Sequence[bytes]) -> Box:
+    """Seal the secrets of a webhook for its row: the one in force first."""
+    return storage.seal(b"".join(secrets), _context("webhook", webhook))
+
+
+def open_webhook(storage: StorageKey, webhook: str, box: Box) -> tuple[bytes, ...]:
+    """Return the secrets of `box_webhook`. Raises keys.errors.CannotOpen."""
+    plaintext = storage.open(box, _context("webhook", webhook))
+    return tuple(
+        plaintext[begin : begin + WEBHOOK_SECRET_BYTES]
+        for begin in range(0, len(plaintext), WEBHOOK_SECRET_BYTES)
+    )
 
 
 def subject_pseudonym(storage: StorageKey, identity: str) -> str:
