@@ -253,12 +253,7 @@ _where(
 _where("ix_notices_queued", equals(notices.c.state, "queued"), notices.c.peer, notices.c.entry)
 _where("ix_blobs_unclaimed", blobs.c.claimed_by.is_(None), blobs.c.peer)
 _where("ix_cases_clock", cases.c.clock_ms.is_not(None), cases.c.clock_ms)
-_where(
-    "ix_announcements_pending",
-    equals(announcements.c.state, "pending"),
-    announcements.c.webhook,
-    announcements.c.entry,
-)
+sa.Index(None, announcements.c.webhook, announcements.c.state, announcements.c.entry)
 sa.Index(None, announcements.c.changed_ms)
 sa.Index(None, uploads.c.claimed_by)
 _where("ix_entries_refused", refused(), entries.c.peer, entries.c.time_ms)

@@ -52,12 +52,5 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("webhook", "entry", name=op.f("pk_announcements")),
         sqlite_with_rowid=False,
     )
-    where = sa.text("state = 'pending'")
-    op.create_index(
-        "ix_announcements_pending",
-        "announcements",
-        ["webhook", "entry"],
-        sqlite_where=where,
-        postgresql_where=where,
-    )
+    op.create_index("ix_announcements_webhook_state_entry", "announcements", ["webhook", "state", "entry"])
     op.create_index("ix_announcements_changed_ms", "announcements", ["changed_ms"])
