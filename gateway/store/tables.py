@@ -158,7 +158,7 @@ _KINDS: tuple[Kind[Any], ...] = (
     _kind(AlarmRow, "alarms", "code", "subject"),
     _kind(WebhookRow, "webhooks", "id"),
     _kind(CursorRow, "cursors", "webhook"),
-    _kind(AnnouncementRow, "announcements", "webhook", "entry"),
+    _kind(AnnouncementRow, "announcements", "webhook", "entry", small=False),
 )
 KINDS: Mapping[type[Any], Kind[Any]] = {kind.row: kind for kind in _KINDS}
 

@@ -215,7 +215,7 @@ class TestAnnouncements:
         (
             feed.ANNOUNCEMENTS_BEFORE,
             {"webhook": "x", "cursor": 1, "limit": 1},
-            "SEARCH announcements USING PRIMARY KEY (webhook=? AND entry<?)",
+            "SEARCH announcements USING INDEX sqlite_autoindex_announcements_1 (webhook=? AND entry<?)",
         ),
         (
             feed.DONE_BEFORE,

@@ -5,6 +5,7 @@ import json
 import pytest
 
 import schemas
+from docs.events import PATH, page
 from gateway.core.entry import EVENTS, Draft, encode_entry
 from gateway.core.event import FEED_TYPES, TELLINGS, TOLD, TYPES, Event, members_of, type_of
 from gateway.core.ids import AuthorityId, CaseId, MessageId
@@ -85,3 +86,10 @@ def test_an_event_shows_what_it_has_and_no_more():
 def test_what_stands_in_the_feed_is_not_addressed():
     assert {event for event in TELLINGS if event not in TOLD} == {"webhook.tested"}
     assert draft().event in TOLD
+
+
+def test_the_page_is_current():
+    text = PATH.read_text(encoding="utf-8")
+    assert text == page(), "run `make docs`"
+    for type_ in TYPES:
+        assert f"| `{type_}`" in text

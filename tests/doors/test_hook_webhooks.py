@@ -3,6 +3,7 @@
 import json
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -165,9 +166,8 @@ class TestChanged:
     async def test_enabled_again_after_the_receiver_was_gone_and_what_waits_is_due(self, hook):
         webhook = (await made(hook))["id"]
         row = await hook.store.get(WebhookRow, webhook)
-        gone = rows.webhook(
-            **{name: getattr(row, name) for name in row.__slots__} | {"state": "disabled", "problem": "gone"}
-        )
+        assert row is not None
+        gone = replace(row, state="disabled", problem="gone")
         await hook.store.record(Change(name="announce", puts=(gone,)))
         delivery = await told(hook, webhook, "pending", attempts=9, first_ms=1, next_ms=1 << 50)
         assert (await hook("GET", f"/webhooks/{webhook}")).json["problem"] == "gone"

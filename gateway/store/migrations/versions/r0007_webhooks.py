@@ -50,7 +50,6 @@ def upgrade() -> None:
         sa.Column("problem", sa.Text(), nullable=True),
         sa.Column("took_ms", _INTEGER, autoincrement=False, nullable=True),
         sa.PrimaryKeyConstraint("webhook", "entry", name=op.f("pk_announcements")),
-        sqlite_with_rowid=False,
     )
     op.create_index("ix_announcements_webhook_state_entry", "announcements", ["webhook", "state", "entry"])
     op.create_index("ix_announcements_changed_ms", "announcements", ["changed_ms"])
