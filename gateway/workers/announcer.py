@@ -90,11 +90,18 @@ class Announcer:
                 return _POLL_S
             if due:
                 event = await self._store.event(due[0].entry)
-                assert event is not None  # noqa: S101 - entries stay, and what is pending was an event
-                await self._tell(webhook, event, due[0])
+                if event is not None:
+                    await self._tell(webhook, event, due[0])
+                else:  # it was one under the table of events of an earlier version
+                    await self._drop(due[0])
             elif not await self._tell_next(webhook):
                 return _POLL_S
         return _POLL_S
+
+    async def _drop(self, due: AnnouncementRow) -> None:
+        now_ms = self._parts.clock.now_ms()
+        with contextlib.suppress(Stale):
+            await self._record(replace(due, state=State.DROPPED.value, changed_ms=now_ms))
 
     async def _tell_next(self, webhook: WebhookRow) -> bool:
         """Tell the next event of the log; return whether there is more to look at."""
@@ -103,7 +110,8 @@ class Announcer:
             return False  # the webhook was removed in this moment
         after = max(cursor.entry, self._seen or 0)
         types = frozenset(webhook.types.split()) or FEED_TYPES
-        page = await self._store.events(after=after, limit=_PAGE, types=types)
+        limit = 1 if types == FEED_TYPES else _PAGE  # of a page the first that is wanted has its turn
+        page = await self._store.events(after=after, limit=limit, types=types)
         now = await self._store.get(WebhookRow, self._webhook)
         if now is None or now.version != webhook.version:
             return True  # other types may count by now: what was passed over is looked at again

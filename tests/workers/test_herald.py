@@ -124,6 +124,18 @@ class TestTold:
         assert [json.loads(body)["type"] for _, body in receiver.told] == ["webhook.ping"]
         assert other.told == []
 
+    async def test_what_is_no_event_any_more_is_dropped(self, bench: Bench):
+        """As after an update of the node that has taken a type away."""
+        async with receiving() as receiver:
+            webhook = await bench.webhook(receiver.url)
+            told = rows.announcement(await bench.row(webhook))
+            entry = rows.draft("content.read")
+            await bench.store.record(Change(name="test", entries=(entry,), puts=(told,)))
+            made = await bench.happens()
+            await bench.tell(webhook)
+            assert receiver.ids == made
+        assert [row.state for row in await bench.deliveries(webhook)] == ["dropped", "delivered"]
+
 
 class TestNotTaken:
     async def test_it_is_tried_again_under_the_same_id_and_the_next_waits(self, bench: Bench):
