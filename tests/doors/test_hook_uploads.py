@@ -9,7 +9,6 @@ import pytest
 
 from gateway.config import Limits
 from gateway.rows import UploadRow
-from gateway.store.blobs import BlobWriter
 from keys.stream import CHUNK, sealed_size
 from tests.support.authorities import make_blob
 from tests.support.hooks import MARK, OCTETS, TUS, draft, open_hook
