@@ -37,6 +37,18 @@ def sealed_size(size: int) -> int:
     return size + TAG * max(1, -(-size // CHUNK))
 
 
+def seal_chunk(key: bytes, index: int, chunk: bytes | bytearray | memoryview, *, last: bool) -> bytes:
+    """Return *chunk* sealed at *index*, as the final one or not.
+
+    That nothing else is ever sealed there under *key* is the caller's to see to. Only the final
+    chunk may be short, and be empty only when it is the only one.
+    """
+    shortest = (0 if index == 0 else 1) if last else CHUNK
+    if not shortest <= len(chunk) <= CHUNK:
+        raise KeyFault(f"chunk {index} has a length that no chunk there can have")
+    return _cipher(key).encrypt(_nonce(index, last=last), chunk, None)
+
+
 def open_chunk(key: bytes, index: int, chunk: bytes, *, last: bool) -> bytes:
     """Return the plaintext of the sealed *chunk* at *index*, the final one or not.
 
@@ -56,7 +68,8 @@ class StreamSealer:
     """
 
     def __init__(self, key: bytes) -> None:
-        self._cipher = _cipher(key)
+        _cipher(key)
+        self._key = key
         self._tail = bytearray()
         self._index = 0
         self._done = False
@@ -86,7 +99,7 @@ class StreamSealer:
         return final
 
     def _seal(self, chunk: bytearray, *, last: bool) -> bytes:
-        sealed = self._cipher.encrypt(_nonce(self._index, last=last), chunk, None)
+        sealed = seal_chunk(self._key, self._index, chunk, last=last)
         self._index += 1
         self._blob.update(sealed)
         self.blob_size += len(sealed)

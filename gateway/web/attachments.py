@@ -61,7 +61,7 @@ async def attachment(request: web.Request) -> web.StreamResponse:
         raise Misuse(HTTPStatus.NOT_FOUND, "not_found", "the message has no such attachment")
     found = listed[position]
     asked = _range(request, found.size)
-    opened = await asyncio.to_thread(_open, _path(context, row, found), found, content)
+    opened = await asyncio.to_thread(_open, await _path(context, row, found), found, content)
     with opened.file:
         await log_reading(request, row, (("attachment", position),))
         return await _send(request, opened, asked)
@@ -100,10 +100,11 @@ def _open(path: Path, found: Attachment, content: Content) -> _Opened:
     return _Opened(found, content.blob_keys[found.blob_sha256], path.open("rb"))
 
 
-def _path(context: Context, row: MessageRow, found: Attachment) -> Path:
-    if row.direction is Direction.OUT:
-        return context.blobs.outgoing(found.blob_sha256)
-    return context.blobs.incoming(row.peer, found.blob_sha256)
+async def _path(context: Context, row: MessageRow, found: Attachment) -> Path:
+    if row.direction is Direction.IN:
+        return context.blobs.incoming(row.peer, found.blob_sha256)
+    uploads = await context.store.uploads_of([row.id])
+    return context.blobs.outgoing(next(one.id for one in uploads if one.blob_sha256 == found.blob_sha256))
 
 
 def _headers(found: Attachment, asked: range | None) -> dict[str, str]:
