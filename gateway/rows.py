@@ -245,9 +245,11 @@ class SubjectRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlobRow:
-    """An encrypted attachment of a peer that lies complete on disk. Key: peer, sha256.
+    """An encrypted attachment of a peer on disk. Key: peer, sha256.
 
-    `claimed_by` is the incoming message whose receipt covers it, or None.
+    It is recorded before its first byte is, with the `size_bytes` that were announced.
+    `received_ms` is when it was begun, `whole_ms` when all of it was there, and was what its digest says;
+    None until then. `claimed_by` is the incoming message whose receipt covers it, or None.
     """
 
     peer: AuthorityId
@@ -256,6 +258,7 @@ class BlobRow:
     size_bytes: int
     received_ms: int
     claimed_by: MessageId | None = None
+    whole_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

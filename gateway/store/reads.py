@@ -7,6 +7,7 @@ from gateway.ports import MessageFilter, Outgoing
 from gateway.rows import AnyRow, BlobRow, CaseRow, EnvelopeRow, MessageRow, NoticeRow, ReceiptRow, UploadRow
 from gateway.store.database import Database
 from gateway.store.questions import (
+    ARRIVING_BLOBS,
     DUE,
     ELSEWHERE,
     ENVELOPES,
@@ -149,9 +150,14 @@ class RowReads:
         found = await self._database.find(UPLOADS_OF, [(message,) for message in messages])
         return [KINDS[UploadRow].build(columns) for columns in found]
 
-    async def unclaimed_bytes(self, peer: AuthorityId) -> int:
-        """Return the bytes of blobs of *peer* that no envelope claimed."""
-        return int((await self._database.fetch(UNCLAIMED_BYTES, peer=peer))[0][0])
+    async def unclaimed_bytes(self) -> Mapping[AuthorityId, int]:
+        """Return the bytes of blobs that no envelope claimed, there or announced, by peer."""
+        found = await self._database.fetch(UNCLAIMED_BYTES)
+        return {peer: int(size_bytes) for peer, size_bytes in found}
+
+    async def arriving_blobs(self, *, limit: int) -> list[BlobRow]:
+        """Return blobs that are not whole."""
+        return await self._rows(BlobRow, ARRIVING_BLOBS, limit=limit)
 
     async def upload_bytes(self) -> int:
         """Return the bytes, sealed, of uploads that no message carries: there, or announced."""

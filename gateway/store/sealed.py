@@ -19,7 +19,7 @@ Whatever was acknowledged is kept: `settle` syncs the chunks first, then lets go
 replace, then adds what is left to the tail and syncs that. A torn end of the tail is cut off: it was
 never acknowledged.
 
-Every method blocks: call it in a thread. One at a time, but for `hash_plain` beside `seal`, and
+Every method blocks: call it in a thread. One at a time, but for `hash` beside `write`, and
 `sync` beside both.
 """
 
@@ -103,7 +103,7 @@ class SealedUpload:
             else:
                 self._recover()
             if len(self._rest) == self._chunk_bytes:
-                self.seal(b"")
+                self.write(b"")
             self._files = files.pop_all()
 
     def close(self) -> None:
@@ -111,12 +111,12 @@ class SealedUpload:
         self._files.close()
         self._rest = bytearray()
 
-    def hash_plain(self, piece: bytes | bytearray) -> None:
+    def hash(self, piece: bytes | bytearray) -> None:
         """Count *piece* into the digest of the plain bytes."""
         self._known = None
         self._plain.update(piece)
 
-    def seal(self, piece: bytes | bytearray) -> None:
+    def write(self, piece: bytes | bytearray) -> None:
         """Take *piece*: append the chunks that are full now, keep the rest.
 
         The final chunk is full when the length is reached, be it empty.

@@ -25,7 +25,7 @@ from gateway.rows import UploadRow
 from gateway.store.sealed import SealedUpload
 from gateway.web.bodies import Body, pieces
 from gateway.web.context import Context
-from gateway.web.room import check_room
+from gateway.web.room import check_upload_room
 from gateway.web.tus import Checksum
 from gateway.web.works import Works
 from keys.rest import Box
@@ -122,7 +122,7 @@ class Uploads:
             ciphertext=box.ciphertext,
         )
         async with self._beginning:
-            await check_room(context, size_bytes)
+            await check_upload_room(context, size_bytes)
             await context.store.record(Change(name="upload", puts=(row,)))
         try:
             return await self._bring(request, upload, 0, checksum)

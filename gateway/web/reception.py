@@ -199,7 +199,7 @@ class Reception:
         authority = peer.row.authority
         keys = [(authority, one.blob_sha256) for one in attachments]
         rows = await self._store.get_many(BlobRow, keys) if keys else {}
-        sizes = {row.sha256: row.size_bytes for row in rows.values()}
+        sizes = {row.sha256: row.size_bytes for row in rows.values() if row.whole_ms is not None}
         verdict = intake.check_blobs(judged, sizes)
         if verdict is not None:
             return verdict

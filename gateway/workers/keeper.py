@@ -1,11 +1,11 @@
 """Sweeps what nobody claimed: blobs and uploads that no message came for (protocol §7).
 
-An upload that did not become whole goes by the same rule. What lies in the folder of uploads and belongs to
-no row that needs it is the trace of a process that ended between the row and the file.
+What did not become whole goes by the same rule. A file that belongs to no row that needs it is the trace of
+a process that ended between the row and the file.
 """
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import structlog
@@ -47,34 +47,38 @@ class Keeper:
                 try:
                     await self._store.record(Change(name="sweep", deletes=(orphan,)))
                 except Stale:
-                    continue  # a message has just claimed it
+                    continue  # a message has just claimed it, or more of it has come
                 for path in self._paths(orphan):
                     await asyncio.to_thread(self._blobs.delete, path)
                 _log.info("keeper.swept", size_bytes=_size(orphan))
-        await self._sweep_strays()
-
-    async def _sweep_strays(self) -> None:
-        """Delete files of uploads that no row knows, and tails of whole ones, unless they are in use."""
         before_s = (self._clock.now_ms() - _STRAY_MS) / 1000
-        idle = await asyncio.to_thread(self._blobs.idle_uploads, before_s)
-        for uploads in _batched(idle):
-            found = await self._store.get_many(UploadRow, [(upload,) for upload in uploads])
-            for upload in uploads:
-                row = found.get((upload,))
-                strays = set(idle[upload])
-                if row is not None:
-                    strays &= set() if row.blob_sha256 is None else {self._blobs.tail(upload)}
-                for path in strays:
-                    if await asyncio.to_thread(self._blobs.delete_idle, path):
-                        _log.info("keeper.stray_swept")
+        await self._sweep_strays(UploadRow, await asyncio.to_thread(self._blobs.idle_uploads, before_s))
+        await self._sweep_strays(BlobRow, await asyncio.to_thread(self._blobs.idle_blobs, before_s))
 
-    def _paths(self, orphan: BlobRow | UploadRow) -> tuple[Path, ...]:
-        if isinstance(orphan, BlobRow):
-            return (self._blobs.incoming(orphan.peer, orphan.sha256),)
-        return self._blobs.outgoing(orphan.id), self._blobs.tail(orphan.id)
+    async def _sweep_strays(
+        self, kind: type[BlobRow | UploadRow], idle: Mapping[tuple[str, ...], Sequence[Path]]
+    ) -> None:
+        """Delete files that no row needs, unless somebody is writing them."""
+        for keys in _batched(idle):
+            found = await self._store.get_many(kind, keys)
+            needed = {path for row in found.values() for path in self._needed(row)}
+            for path in (path for key in keys for path in idle[key] if path not in needed):
+                if await asyncio.to_thread(self._blobs.delete_idle, path):
+                    _log.info("keeper.stray_swept")
+
+    def _paths(self, row: BlobRow | UploadRow) -> tuple[Path, ...]:
+        """Return every file that there may be of *row*."""
+        if isinstance(row, BlobRow):
+            return (self._blobs.incoming(row.peer, row.sha256),)
+        return self._blobs.outgoing(row.id), self._blobs.tail(row.id)
+
+    def _needed(self, row: BlobRow | UploadRow) -> tuple[Path, ...]:
+        """Return the files that *row* needs: a whole upload has no tail any more."""
+        paths = self._paths(row)
+        return paths[:1] if isinstance(row, UploadRow) and row.blob_sha256 is not None else paths
 
 
-def _batched(keys: Iterable[str]) -> Iterator[Sequence[str]]:
+def _batched(keys: Iterable[tuple[str, ...]]) -> Iterator[Sequence[tuple[str, ...]]]:
     """Yield *keys*, so many at a time as one question takes."""
     left = list(keys)
     for begin in range(0, len(left), _AT_ONCE):

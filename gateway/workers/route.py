@@ -13,12 +13,12 @@ from functools import partial
 import structlog
 
 from gateway.core.errors import Unavailable
-from gateway.core.ids import AuthorityId, Digest, MessageId
+from gateway.core.ids import AuthorityId, Digest
 from gateway.peering.client import MAX_BATCH, MAX_BATCH_BYTES, PeerClient, PeerUnavailable, Reply
 from gateway.peering.directory import PinnedPeer
 from gateway.peering.reachability import is_open, obstruct, reopen
 from gateway.ports import Outgoing
-from gateway.rows import MessageRow, PeerRow
+from gateway.rows import MessageRow, PeerRow, UploadRow
 from gateway.workers.carriage import Carriage
 from gateway.workers.outcomes import Outcomes
 from gateway.workers.parts import Parts
@@ -45,7 +45,6 @@ class Route:
         self._stopping = stopping
         self._outcomes = Outcomes(parts)
         self._carriage = Carriage(parts)
-        self._carrying: MessageId | None = None
         self._wake = asyncio.Event()
         self._under_way = UnderWay(authority, self._recorded)
         self._passed_over = False  # something that is due was left for another round
@@ -71,8 +70,8 @@ class Route:
                 rest_s = await self._guarded_round()
                 if rest_s:
                     await _within(self._wake, rest_s)
-            if self._carrying is not None:  # taken up after the next start
-                await self._under_way.break_off(self._carrying)
+            for message in tuple(self._carriage.under_way):  # taken up after the next start
+                await self._under_way.break_off(message)
             await self._under_way.finish()
         finally:
             await self._under_way.break_off()
@@ -198,7 +197,7 @@ class Route:
         limit = MAX_BATCH + len(self._under_way)
         while True:
             due = await self._store.due(self._authority, now_ms, limit=limit)
-            ready = []
+            ready, waiting = [], []
             self._passed_over = len(due) == limit
             for one in due:
                 if one.message.expires_ms <= now_ms:
@@ -207,27 +206,23 @@ class Route:
                     ready.append(one)
                     continue
                 self._passed_over = True
-                if self._carrying is None and one.message.id not in self._under_way:
-                    self._carrying = one.message.id
-                    self._under_way.start(
-                        one.message.id,
-                        partial(self._bring_blobs, peer, one.message),
-                        partial(self._outcomes.deferred, one.message, "internal"),
-                    )
+                if one.message.id not in self._under_way:
+                    waiting.append(one.message)
+            for message, uploads in await self._carriage.admitted(waiting, self.wake):
+                self._under_way.start(
+                    message.id,
+                    partial(self._bring_blobs, peer, message, uploads),
+                    partial(self._outcomes.deferred, message, "internal"),
+                )
             if ready or len(due) < limit:
                 return ready
             limit *= 2  # the oldest all wait for their blobs: look behind them
 
-    async def _bring_blobs(self, peer: PinnedPeer, message: MessageRow) -> None:
+    async def _bring_blobs(self, peer: PinnedPeer, message: MessageRow, uploads: Sequence[UploadRow]) -> None:
         """Bring the blobs of one message, so that its envelope can follow."""
-        try:
-            code = await self._carriage.bring(peer, message)
-            if code is not None:
-                await self._outcomes.deferred(message, code)
-        except Obstructed as fault:
-            await self._back_off(fault)
-        finally:
-            self._carrying = None
+        reply = await self._carriage.bring(peer, message, uploads)
+        if not self._carriage.has_brought(message):
+            await self._outcomes.deferred(message, reply.code, reply.retry_after_s)
 
     # -- the outcome of expired messages, and later receipts
 

@@ -328,12 +328,14 @@ async def test_uploads_of_messages(store: SqlStore):
 
 
 async def test_unclaimed_blobs_and_uploads(store: SqlStore):
-    rows = [blob(size_bytes=5), blob(size_bytes=7, received_ms=50), upload(), upload(stored_ms=50)]
-    claimed = [blob(claimed_by=new_id()), upload(claimed_by=new_id()), blob(peer=OTHER, received_ms=50)]
+    arriving = blob(size_bytes=7, received_ms=50, whole_ms=None)
+    rows = [blob(size_bytes=5), arriving, upload(), upload(stored_ms=50)]
+    claimed = [blob(claimed_by=new_id()), upload(claimed_by=new_id()), blob(peer=OTHER, whole_ms=50)]
     await put(store, *rows, *claimed)
 
-    assert await store.unclaimed_bytes(PEER) == 12
-    assert await store.unclaimed_bytes(NOBODY) == 0
+    assert await store.unclaimed_bytes() == {PEER: 12, OTHER: 100}
+    assert [row.sha256 for row in await store.arriving_blobs(limit=9)] == [arriving.sha256]
+    assert await store.arriving_blobs(limit=0) == []
     found = await store.unclaimed_before(50, limit=9)
     assert [type(row) for row in found] == [type(rows[0]), type(rows[2])]
     assert len(await store.unclaimed_before(51, limit=9)) == 5
@@ -425,7 +427,7 @@ async def test_leaves_are_given_in_pages_and_in_order(store: SqlStore, monkeypat
         (questions.QUEUED_BEHIND, {"peer": PEER, "case": "x", "entry": 1}, "ix_messages_case_entry"),
         (questions.NOTICES_DUE, {"peer": PEER, "now": 1, "limit": 1}, "ix_notices_queued"),
         (questions.REFUSALS_SINCE, {"peer": PEER, "now": 1}, "ix_entries_refused"),
-        (questions.UNCLAIMED_BYTES, {"peer": PEER}, "ix_blobs_unclaimed"),
+        (questions.UNCLAIMED_BYTES, {}, "ix_blobs_unclaimed"),
         (questions.UNCLAIMED_UPLOADS, {"now": 1, "limit": 1}, "ix_uploads_claimed_by"),
         (questions.UPLOAD_BYTES, {}, "ix_uploads_claimed_by"),
         (questions.UNFINISHED_UPLOADS, {"limit": 1}, "ix_uploads_claimed_by"),

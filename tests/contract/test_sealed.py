@@ -70,8 +70,8 @@ class Place:
 
 
 def put(upload: SealedUpload, piece: bytes) -> None:
-    upload.hash_plain(piece)
-    upload.seal(piece)
+    upload.hash(piece)
+    upload.write(piece)
 
 
 @pytest.mark.parametrize("size", [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK, 2 * CHUNK + 7])

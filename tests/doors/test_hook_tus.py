@@ -179,8 +179,8 @@ async def test_what_is_whole_on_disk_becomes_whole_by_the_next_look(hook):
     uploads = hook.client.app[UPLOADS]
     sealed = uploads._fresh(row)
     sealed.open()
-    sealed.hash_plain(plain)
-    sealed.seal(plain)
+    sealed.hash(plain)
+    sealed.write(plain)
     sealed.close()
     empty = await made(hook, 0)
     assert (await hook.store.get(UploadRow, row.id)).blob_sha256 is None
@@ -231,8 +231,8 @@ async def test_another_process_has_it(hook):
     there.open()
     for said in (await ask(hook, "HEAD", path), await patch(hook, path, 5, b"56789")):
         assert said.status == 423
-    there.hash_plain(b"567")
-    there.seal(b"567")
+    there.hash(b"567")
+    there.write(b"567")
     there.settle()
     there.close()
     assert await offset_of(hook, path) == 8

@@ -200,6 +200,7 @@ class Station:
                 version=0,
                 size_bytes=len(sealed),
                 received_ms=self.clock.now_ms(),
+                whole_ms=self.clock.now_ms(),
             )
             await self.store.record(Change(name="blob", puts=(row,)))
         return Reply(204)
