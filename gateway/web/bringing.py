@@ -242,7 +242,7 @@ class Uploads:
 
     # -- taking
 
-    async def _pour(self, row: UploadRow, sealed: SealedUpload, coming: AsyncGenerator[bytearray]) -> None:
+    async def _pour(self, row: UploadRow, sealed: SealedUpload, coming: AsyncGenerator[bytes]) -> None:
         """Take the pieces that are *coming*. If they are not what was announced, nothing is kept for good.
 
         Raises:

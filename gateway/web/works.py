@@ -23,7 +23,7 @@ class Works:
         self._sealing: asyncio.Task[None] | None = None
         self._syncing: asyncio.Task[None] | None = None
 
-    async def take(self, piece: bytearray) -> None:
+    async def take(self, piece: bytes) -> None:
         """Take *piece* once the one before it is done. Raises what `SealedUpload.seal` and `sync` do."""
         sealed = self._sealed
         await _ended(self._hashing, self._sealing)
