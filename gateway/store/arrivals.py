@@ -60,12 +60,12 @@ class ArrivingBlob:
         """Unlock the file."""
         self._file.close()
 
-    def hash(self, piece: bytes | bytearray) -> None:
+    def hash(self, piece: bytes) -> None:
         """Count *piece* into the digest."""
         self._hash.update(piece)
         self._hashed_bytes += len(piece)
 
-    def write(self, piece: bytes | bytearray) -> None:
+    def write(self, piece: bytes) -> None:
         """Append *piece*. Raises OSError: no room, say; what is there then is its beginning."""
         self._blob.append(piece)
 

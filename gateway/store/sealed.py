@@ -111,12 +111,12 @@ class SealedUpload:
         self._files.close()
         self._rest = bytearray()
 
-    def hash(self, piece: bytes | bytearray) -> None:
+    def hash(self, piece: bytes) -> None:
         """Count *piece* into the digest of the plain bytes."""
         self._known = None
         self._plain.update(piece)
 
-    def write(self, piece: bytes | bytearray) -> None:
+    def write(self, piece: bytes) -> None:
         """Take *piece*: append the chunks that are full now, keep the rest.
 
         The final chunk is full when the length is reached, be it empty.

@@ -19,19 +19,20 @@ _BROKEN = (OSError, ClientPayloadError, HttpProcessingError)
 """What aiohttp says when a connection is gone, or its end is not that of the body."""
 
 
-async def pieces(came: AsyncIterator[bytes], offset: int) -> AsyncGenerator[bytearray]:
+async def pieces(came: AsyncIterator[bytes], offset: int) -> AsyncGenerator[bytes]:
     """Yield what *came*, from *offset* of its upload on, cut where chunks end; the last may be short."""
-    piece, size = bytearray(), _PIECE_BYTES - offset % CHUNK
+    parts: list[memoryview] = []
+    missing = _PIECE_BYTES - offset % CHUNK
     async for data in came:
         view = memoryview(data)
-        while len(piece) + len(view) >= size:
-            begin = size - len(piece)
-            piece += view[:begin]
-            yield piece
-            piece, size, view = bytearray(), _PIECE_BYTES, view[begin:]
-        piece += view
-    if piece:
-        yield piece
+        while len(view) >= missing:
+            parts.append(view[:missing])
+            yield b"".join(parts)
+            parts, view, missing = [], view[missing:], _PIECE_BYTES
+        parts.append(view)
+        missing -= len(view)
+    if rest := b"".join(parts):
+        yield rest
 
 
 class Body:
@@ -96,7 +97,7 @@ class _Stage:
         self._key = new_stream_key()
         self._chunks = 0
 
-    def add(self, piece: bytearray) -> None:
+    def add(self, piece: bytes) -> None:
         """Take a piece of whole chunks; only the last may be another. Blocks."""
         self._hash.update(piece)
         for begin in range(0, len(piece), CHUNK):

@@ -14,11 +14,12 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
+import structlog
 from aiohttp import web
 
 from gateway.core import custody
 from gateway.core.custody import UploadKeys
-from gateway.core.errors import Misuse, PeerFault, Stale
+from gateway.core.errors import GatewayFault, Misuse, PeerFault, Stale
 from gateway.core.ids import Digest
 from gateway.ports import Change
 from gateway.rows import UploadRow
@@ -33,6 +34,8 @@ from keys.stream import new_stream_key, sealed_size
 from keys.tail import new_tail_key
 
 _Outcome = TypeVar("_Outcome")
+
+_log = structlog.get_logger(__name__)
 
 _MOST_REMEMBERED = 64
 _PATIENCE_S = 2.0
@@ -103,7 +106,11 @@ class Uploads:
         task = asyncio.create_task(doing)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return await asyncio.shield(task)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.add_done_callback(_unheard)
+            raise
 
     # -- the four acts
 
@@ -235,7 +242,7 @@ class Uploads:
 
     # -- taking
 
-    async def _pour(self, row: UploadRow, sealed: SealedUpload, coming: AsyncGenerator[bytearray]) -> None:
+    async def _pour(self, row: UploadRow, sealed: SealedUpload, coming: AsyncGenerator[bytes]) -> None:
         """Take the pieces that are *coming*. If they are not what was announced, nothing is kept for good.
 
         Raises:
@@ -290,6 +297,13 @@ class Uploads:
         blobs = self._context.blobs
         for path in (blobs.outgoing(row.id), blobs.tail(row.id)):
             await asyncio.to_thread(blobs.delete, path)
+
+
+def _unheard(task: asyncio.Task[Any]) -> None:
+    """Log what nobody foresaw and nobody else hears of: the caller has gone."""
+    fault = None if task.cancelled() else task.exception()
+    if fault is not None and not isinstance(fault, GatewayFault):
+        _log.error("uploads.unheard", error=type(fault).__qualname__)
 
 
 def _check(request: web.Request, offset: int, standing: Standing) -> None:

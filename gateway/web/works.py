@@ -19,10 +19,10 @@ class Growing(Protocol):
     def unsynced_bytes(self) -> int:
         """How much was written that a `sync` would have to bring to the disk."""
 
-    def hash(self, piece: bytes | bytearray) -> None:
+    def hash(self, piece: bytes) -> None:
         """Count *piece* into a digest."""
 
-    def write(self, piece: bytes | bytearray) -> None:
+    def write(self, piece: bytes) -> None:
         """Append *piece*."""
 
     def sync(self) -> None:
@@ -38,7 +38,7 @@ class Works:
         self._writing: asyncio.Task[None] | None = None
         self._syncing: asyncio.Task[None] | None = None
 
-    async def take(self, piece: bytearray) -> None:
+    async def take(self, piece: bytes) -> None:
         """Take *piece* once the one before it is done. Raises what `write` and `sync` do."""
         growing = self._growing
         await _ended(self._hashing, self._writing)
