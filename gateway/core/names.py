@@ -6,7 +6,6 @@ file or a header is made of it by `safe_name`: without folders, controls and cha
 what is read (Unicode Technical Report 36 §2), and one that no file system takes for something else.
 """
 
-import os
 import unicodedata
 from urllib.parse import quote
 
@@ -90,8 +89,10 @@ def _harmless(c: str) -> bool:
 def _shortened(name: str, max_bytes: int) -> str:
     if len(name.encode()) <= max_bytes:
         return name
-    stem, suffix = os.path.splitext(name)  # noqa: PTH122 - a name, of which no path is made
-    if len(suffix.encode()) > _SUFFIX_BYTES:
-        stem, suffix = name, ""
-    room = max_bytes - len(suffix.encode())
-    return (stem.encode()[:room].decode(errors="ignore") + suffix).rstrip(" .")
+    stem, dot, suffix = name.rpartition(".")
+    end = dot + suffix if stem else ""
+    if len(end.encode()) > _SUFFIX_BYTES:
+        end = ""
+    stem = name.removesuffix(end)
+    room = max_bytes - len(end.encode())
+    return (stem.encode()[:room].decode(errors="ignore") + end).rstrip(" .")
