@@ -23,6 +23,7 @@ from gateway.web import (
     tus,
     uploads,
 )
+from gateway.web.attachments import DOWNLOADS, Downloads
 from gateway.web.context import CONTEXT, Context
 from gateway.web.documents import MAX_DOCUMENT_BYTES
 from gateway.web.metrics import METRICS, Metrics
@@ -89,6 +90,7 @@ def hook_app(context: Context) -> web.Application:
     app[CONTEXT] = context
     app[TOKENS] = Tokens(context.store, context.clock)
     app[METRICS] = Metrics()
+    app[DOWNLOADS] = Downloads()
     app.cleanup_ctx.append(uploads.uploads_under_way)
     app.on_response_prepare.append(secured)
     app.on_response_prepare.append(tus.stamped)

@@ -12,6 +12,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import structlog
+
 from gateway.core.errors import PeerFault
 from keys.errors import CannotOpen
 from keys.stream import StreamOpener
@@ -23,6 +25,8 @@ _AT_ONCE = 2
 _REMEMBERED = 4096
 _RETRY_S = 5
 _READ_BYTES = 1 << 20
+
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +92,7 @@ def _open(path: Path, key: bytes) -> Plain:
             while chunk := file.read(_READ_BYTES):
                 opener.update(chunk)
         opener.finish()
-    except CannotOpen:
+    except CannotOpen as fault:
+        _log.warning("attachment.unopened", code=fault.code)
         return Plain(-1, "")
     return Plain(opener.plain_size, opener.plain_sha256)

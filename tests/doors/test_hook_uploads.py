@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import sqlite3
 
-import aiohttp
 import pytest
 
 from keys.stream import CHUNK, sealed_size
@@ -51,11 +50,11 @@ async def test_an_attachment_comes_out_as_it_went_in(hook, size):
     got = await hook("GET", f"/messages/{said['id']}/attachments/0")
     assert (got.status, got.body) == (200, plain)
     assert got.headers["Content-Length"] == str(size)
-    assert got.headers["Content-Type"] == "text/plain"
+    assert got.headers["Content-Type"] == "application/octet-stream"
     assert got.headers["ETag"] == f'"{listed["sha256"]}"'
     assert got.headers["X-Content-Type-Options"] == "nosniff"
     assert got.headers["Content-Disposition"] == (
-        "attachment; filename*=UTF-8''r%C3%A9sum%C3%A9%20%C2%AB1%C2%BB.txt"
+        "attachment; filename=\"resume 1.txt\"; filename*=UTF-8''r%C3%A9sum%C3%A9%20%C2%AB1%C2%BB.txt"
     )
     entry = (await hook.logged(said["id"]))[-1]
     assert (entry["event"], entry["attachment"]) == ("content.read", 0)
@@ -79,6 +78,8 @@ async def test_an_attachment_of_a_peer_comes_out_as_it_was_signed(hook):
         (f"bytes={CHUNK - 1}-{CHUNK}", CHUNK - 1, CHUNK + 1),
         (f"bytes={CHUNK}-", CHUNK, 2 * CHUNK + 5),
         ("bytes=-3", 2 * CHUNK + 2, 2 * CHUNK + 5),
+        ("bytes=-99999999", 0, 2 * CHUNK + 5),
+        ("Bytes= 7-7 ", 7, 8),
         ("bytes=0-99999999", 0, 2 * CHUNK + 5),
     ],
 )
@@ -90,29 +91,26 @@ async def test_a_range_is_opened_alone(hook, asked, start, stop):
     assert got.headers["Content-Range"] == f"bytes {start}-{stop - 1}/{len(blob.plain)}"
 
 
-@pytest.mark.parametrize("asked", ["bytes=9-", "bytes=0-1,3-4", "lines=0-1", "bytes=5-2"])
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "bytes=9-",
+        "bytes=0-1,3-4",
+        "bytes=5-2",
+        "bytes=-",
+        "bytes=-0",
+        "bytes=a-b",
+        "bytes=" + "9" * 5000 + "-",
+    ],
+)
 async def test_a_range_that_is_not_there(hook, asked):
     came = await hook.received(make_blob(b"123456789"))
     got = await hook("GET", f"/messages/{came.id}/attachments/0", headers={"Range": asked})
     assert (got.status, got.code) == (416, "range_not_satisfiable")
+    assert got.headers["Content-Range"] == "bytes */9"
     assert len(await hook.logged(came.id)) == 1
 
 
-async def test_what_was_altered_on_disk_never_arrives_whole(hook):
-    blob = make_blob(plain_of(2 * CHUNK))
-    came = await hook.received(blob)
-    path = hook.context.blobs.incoming("qp.justice", blob.sha256)
-    altered = bytearray(blob.sealed)
-    altered[-1] ^= 1
-    path.write_bytes(altered)
-    with pytest.raises(aiohttp.ClientError):
-        await hook("GET", f"/messages/{came.id}/attachments/0")
-    altered[0] ^= 1
-    path.write_bytes(altered)
-    got = await hook("GET", f"/messages/{came.id}/attachments/0")
-    assert (got.status, got.code) == (500, "internal")
-    path.unlink()
-    assert (await hook("GET", f"/messages/{came.id}/attachments/0")).status == 500
 
 
 async def test_an_upload_goes_with_one_message_only(hook):
