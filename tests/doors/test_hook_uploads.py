@@ -111,8 +111,6 @@ async def test_a_range_that_is_not_there(hook, asked):
     assert len(await hook.logged(came.id)) == 1
 
 
-
-
 async def test_an_upload_goes_with_one_message_only(hook):
     upload = await hook.upload(b"once")
     drafts = [draft(attachments=[member(upload)]) for _ in range(4)]
