@@ -1,18 +1,14 @@
-"""Bringing uploads: who holds one, what of it is here, and the row that it becomes when it is whole.
+"""Bringing uploads: how far each has come, and the row that it becomes when it is whole.
 
-Whatever is done with an upload runs in a task of its own to its end, since threads work on its files; a
-request that is gone leaves what came. One at a time: a second one waits for a moment (the first may be
-a connection that has just broken), then is told that the upload is busy.
+Whatever is done with an upload runs in a task of its own to its end, since threads work on its files: a
+request that is gone leaves what came.
 """
 
 import asyncio
 import contextlib
-import errno
-from collections import OrderedDict
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator, Coroutine
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
-from weakref import WeakValueDictionary
 
 import structlog
 from aiohttp import web
@@ -26,6 +22,7 @@ from gateway.rows import UploadRow
 from gateway.store.sealed import SealedUpload
 from gateway.web.bodies import Body, pieces
 from gateway.web.context import Context
+from gateway.web.holding import Holding, not_found
 from gateway.web.room import check_upload_room
 from gateway.web.tus import Checksum
 from gateway.web.works import Works
@@ -36,10 +33,6 @@ from keys.tail import new_tail_key
 _Outcome = TypeVar("_Outcome")
 
 _log = structlog.get_logger(__name__)
-
-_MOST_REMEMBERED = 64
-_PATIENCE_S = 2.0
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +47,9 @@ class Standing:
 class Uploads:
     """The uploads that come in through this process."""
 
-    def __init__(self, context: Context, patience_s: float = _PATIENCE_S) -> None:
+    def __init__(self, context: Context) -> None:
         self._context = context
-        self._patience_s = patience_s
-        self._remembered: OrderedDict[str, SealedUpload] = OrderedDict()
-        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._holding = Holding(context)
         self._beginning = asyncio.Lock()
         self._tasks: set[asyncio.Task[Any]] = set()
 
@@ -141,12 +132,12 @@ class Uploads:
     async def _bring(
         self, request: web.Request, upload: str, offset: int, checksum: Checksum | None
     ) -> Standing:
-        async with self._held(upload) as row:
+        async with self._holding.held(upload) as row:
             if row.blob_sha256 is not None:
                 standing = self._whole(row)
                 _check(request, offset, standing)
                 return standing
-            async with self._open(row) as sealed:
+            async with self._holding.opened(row) as sealed:
                 _check(request, offset, Standing(row, sealed.offset))
                 if not sealed.is_whole:
                     body = Body(request, row.size_bytes - offset)
@@ -158,82 +149,17 @@ class Uploads:
                 return await self._settled(row, sealed)
 
     async def _look(self, upload: str) -> Standing:
-        async with self._held(upload) as row:
+        async with self._holding.held(upload) as row:
             if row.blob_sha256 is not None:
                 return self._whole(row)
-            async with self._open(row) as sealed:
+            async with self._holding.opened(row) as sealed:
                 return await self._settled(row, sealed)
 
     async def _end(self, upload: str) -> None:
-        async with self._held(upload) as row:
+        async with self._holding.held(upload) as row:
             if row.claimed_by is not None:
                 raise _claimed()
             await self._delete(row)
-
-    # -- holding
-
-    @contextlib.asynccontextmanager
-    async def _held(self, upload: str) -> AsyncIterator[UploadRow]:
-        """Keep the upload to the block within this process. Raises Misuse: 404, 410, 423."""
-        lock = self._locks.setdefault(upload, asyncio.Lock())
-        try:
-            async with asyncio.timeout(self._patience_s):
-                await lock.acquire()
-        except TimeoutError:
-            raise _busy() from None
-        try:
-            yield await self._row(upload)
-        finally:
-            lock.release()
-
-    @contextlib.asynccontextmanager
-    async def _open(self, row: UploadRow) -> AsyncIterator[SealedUpload]:
-        """Keep the files of an upload to the block among all processes.
-
-        Raises:
-            Misuse: 423 `upload_busy`, 404 `not_found`: another process has it, or had it a moment ago.
-            PeerFault: 507 `storage_full`.
-        """
-        sealed = self._remembered.pop(row.id, None) or self._fresh(row)
-        try:
-            await asyncio.to_thread(sealed.open)
-        except BlockingIOError:
-            raise _busy() from None
-        except OSError as error:
-            raise _fault(error) from None
-        try:
-            here = await self._context.store.get(UploadRow, row.id)
-            if here is None:
-                await self._delete_files(row)
-                raise _not_found()
-            if here != row:
-                raise _busy()
-            yield sealed
-        except OSError as error:
-            raise _fault(error) from None
-        finally:
-            await asyncio.to_thread(sealed.close)
-            self._remember(row, sealed)
-
-    def _remember(self, row: UploadRow, sealed: SealedUpload) -> None:
-        """Keep what is known of an upload that is not whole: else its files are read again."""
-        if not sealed.is_whole:
-            self._remembered[row.id] = sealed
-            if len(self._remembered) > _MOST_REMEMBERED:
-                self._remembered.popitem(last=False)
-
-    def _fresh(self, row: UploadRow) -> SealedUpload:
-        box = Box(row.wrapped_key, row.ciphertext)
-        keys = custody.open_unfinished(self._context.keyring().storage, row.id, box)
-        return SealedUpload(self._context.blobs, row.id, row.size_bytes, keys)
-
-    async def _row(self, upload: str) -> UploadRow:
-        row = await self._context.store.get(UploadRow, upload)
-        if row is None:
-            raise _not_found()
-        if row.claimed_by is None and row.expires_ms <= self._context.clock.now_ms():
-            raise Misuse(410, "upload_expired", "nothing came of this upload in time: begin it anew")
-        return row
 
     def _whole(self, row: UploadRow) -> Standing:
         box = Box(row.wrapped_key, row.ciphertext)
@@ -278,7 +204,7 @@ class Uploads:
         try:
             await context.store.record(Change(name="upload", puts=(whole,)))
         except Stale:
-            raise _not_found() from None  # it was swept meanwhile
+            raise not_found() from None  # it was swept meanwhile
         await asyncio.to_thread(context.blobs.delete, context.blobs.tail(row.id))
         return Standing(whole, sealed.offset, plain_sha256)
 
@@ -291,12 +217,7 @@ class Uploads:
             await self._context.store.record(Change(name="upload", deletes=(row,)))
         except Stale:
             raise _claimed() from None
-        await self._delete_files(row)
-
-    async def _delete_files(self, row: UploadRow) -> None:
-        blobs = self._context.blobs
-        for path in (blobs.outgoing(row.id), blobs.tail(row.id)):
-            await asyncio.to_thread(blobs.delete, path)
+        await self._holding.delete_files(row)
 
 
 def _unheard(task: asyncio.Task[Any]) -> None:
@@ -313,18 +234,6 @@ def _check(request: web.Request, offset: int, standing: Standing) -> None:
         raise Misuse(409, "wrong_offset", "the upload ends elsewhere", members=members)
     if (request.content_length or 0) > standing.row.size_bytes - offset:
         raise PeerFault(413, "too_large")
-
-
-def _fault(error: OSError) -> Exception:
-    return PeerFault(507, "storage_full") if error.errno in _FULL else error
-
-
-def _not_found() -> Misuse:
-    return Misuse(404, "not_found", "there is no such upload here")
-
-
-def _busy() -> Misuse:
-    return Misuse(423, "upload_busy", "another request is bringing this upload")
 
 
 def _claimed() -> Misuse:

@@ -25,7 +25,7 @@ DAY_MS = 24 * 3_600_000
 @pytest.fixture
 async def hook(tmp_path):
     async with open_hook(tmp_path) as opened:
-        opened.client.app[UPLOADS]._patience_s = 0.05
+        opened.client.app[UPLOADS]._holding.patience_s = 0.05
         yield opened
 
 
@@ -88,7 +88,7 @@ async def begun(hook: Hook, path: str, first: bytes, length: int):
             "PATCH", f"/v1{path}", data=body(), headers=TUS | headers | {"Content-Length": str(length)}
         )
     )
-    locks, upload = hook.client.app[UPLOADS]._locks, path.rpartition("/")[2]
+    locks, upload = hook.client.app[UPLOADS]._holding._locks, path.rpartition("/")[2]
     await eventually(lambda: upload in locks and locks[upload].locked())
     return sending, queue
 
@@ -177,7 +177,7 @@ async def test_what_is_whole_on_disk_becomes_whole_by_the_next_look(hook):
     path = await made(hook, len(plain))
     row = await hook.store.get(UploadRow, path.rpartition("/")[2])
     uploads = hook.client.app[UPLOADS]
-    sealed = uploads._fresh(row)
+    sealed = uploads._holding._fresh(row)
     sealed.open()
     sealed.hash(plain)
     sealed.write(plain)
@@ -200,7 +200,7 @@ async def test_a_connection_that_breaks_leaves_what_came(hook):
     sending.cancel()
     with contextlib.suppress(asyncio.CancelledError, aiohttp.ClientError):
         await sending
-    uploads._patience_s = 5
+    uploads._holding.patience_s = 5
     offset = await offset_of(hook, path)
     assert CHUNK <= offset <= 2 * CHUNK + 77
     assert (await patch(hook, path, offset, plain[offset:])).status == 204
@@ -214,7 +214,7 @@ async def test_a_second_request_waits_for_a_moment_then_is_told(hook):
         assert (await ask(hook, method, path)).status == 423
     said = await patch(hook, path, 0, b"0123456789")
     assert (said.status, said.code) == (423, "upload_busy")
-    hook.client.app[UPLOADS]._patience_s = 5
+    hook.client.app[UPLOADS]._holding.patience_s = 5
     waiting = asyncio.create_task(ask(hook, "HEAD", path))
     queue.put_nowait(b"56789")
     queue.put_nowait(None)
@@ -227,7 +227,7 @@ async def test_a_second_request_waits_for_a_moment_then_is_told(hook):
 async def test_another_process_has_it(hook):
     path = await made(hook, 10, b"01234")
     row = await hook.store.get(UploadRow, path.rpartition("/")[2])
-    there = hook.client.app[UPLOADS]._fresh(row)
+    there = hook.client.app[UPLOADS]._holding._fresh(row)
     there.open()
     for said in (await ask(hook, "HEAD", path), await patch(hook, path, 5, b"56789")):
         assert said.status == 423
@@ -473,9 +473,9 @@ async def test_other_content_than_what_is_sealed_is_refused_for_good(tmp_path):
 
 
 async def test_what_is_remembered_is_bounded(hook, monkeypatch):
-    monkeypatch.setattr("gateway.web.bringing._MOST_REMEMBERED", 2)
+    monkeypatch.setattr("gateway.web.holding._MOST_REMEMBERED", 2)
     paths = [await made(hook, 10, b"01234") for _ in range(4)]
-    assert len(hook.client.app[UPLOADS]._remembered) == 2
+    assert len(hook.client.app[UPLOADS]._holding._remembered) == 2
     for path in paths:
         assert (await patch(hook, path, 5, b"56789")).status == 204
-    assert hook.client.app[UPLOADS]._remembered == {}
+    assert hook.client.app[UPLOADS]._holding._remembered == {}
