@@ -6,7 +6,6 @@ the run after a pause, and by the next run, which finds what was begun.
 
 import base64
 import contextlib
-import hashlib
 import mimetypes
 import os
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from types import TracebackType
 from typing import Self
 
 from gateway.cli.begun import Begun
+from gateway.cli.digests import Digest
 from gateway.cli.hook import Answer, Hook, Refused, Unreachable, path_of
 from gateway.cli.patience import Patience, passes
 from gateway.cli.program import UsageFault
@@ -69,7 +69,7 @@ class _Source:
         self._file = path.open("rb", buffering=0)
         self.stat = os.fstat(self._file.fileno())
         self.size = self.stat.st_size
-        self._digest, self._hashed = hashlib.sha256(), 0
+        self._digest, self._hashed = Digest(), 0
 
     def __enter__(self) -> Self:
         return self
@@ -77,6 +77,7 @@ class _Source:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._digest.__exit__(kind, error, trace)
         self._file.close()
 
     def pieces(self, offset: int, advance: Callable[[int], None]) -> Iterator[bytes]:
