@@ -208,6 +208,14 @@ class Store(Protocol):
         """Return the bytes of blobs of *peer* that no envelope claimed."""
         ...
 
+    async def upload_bytes(self) -> int:
+        """Return the bytes, sealed, of uploads that no message carries: there, or announced."""
+        ...
+
+    async def unfinished_uploads(self, *, limit: int) -> list[UploadRow]:
+        """Return uploads that are not whole."""
+        ...
+
     async def unclaimed_before(self, time_ms: int, *, limit: int) -> list[BlobRow | UploadRow]:
         """Return blobs and uploads stored before *time_ms* that nothing claimed."""
         ...

@@ -43,6 +43,18 @@ def sealed_size(size: int) -> int:
     return size + TAG * chunk_count(size)
 
 
+def seal_chunk(key: bytes, index: int, chunk: bytes | bytearray | memoryview, *, last: bool) -> bytes:
+    """Return *chunk* sealed at *index*, as the final one or not.
+
+    That nothing else is ever sealed there under *key* is the caller's to see to. Only the final
+    chunk may be short, and be empty only when it is the only one.
+    """
+    shortest = (0 if index == 0 else 1) if last else CHUNK
+    if not shortest <= len(chunk) <= CHUNK:
+        raise KeyFault(f"chunk {index} has a length that no chunk there can have")
+    return _cipher(key).encrypt(_nonce(index, last=last), chunk, None)
+
+
 def chunk_count(size: int) -> int:
     """Return how many chunks *size* bytes are sealed in: an empty attachment is one."""
     return max(1, -(-size // CHUNK))
@@ -82,7 +94,8 @@ class StreamSealer:
     """
 
     def __init__(self, key: bytes) -> None:
-        self._cipher = _cipher(key)
+        _cipher(key)
+        self._key = key
         self._tail = bytearray()
         self._index = 0
         self._done = False
@@ -112,7 +125,7 @@ class StreamSealer:
         return final
 
     def _seal(self, chunk: bytearray, *, last: bool) -> bytes:
-        sealed = self._cipher.encrypt(_nonce(self._index, last=last), chunk, None)
+        sealed = seal_chunk(self._key, self._index, chunk, last=last)
         self._index += 1
         self._blob.update(sealed)
         self.blob_size += len(sealed)

@@ -17,6 +17,8 @@ from typing import BinaryIO
 
 from gateway.core.ids import AuthorityId, Digest
 
+_TAIL = ".tail"
+
 
 class BlobFolder:
     """The folder of all blobs of a node."""
@@ -42,9 +44,22 @@ class BlobFolder:
         """Return where the blob that *peer* brought lies."""
         return self._root / "in" / peer / digest
 
-    def outgoing(self, digest: Digest) -> Path:
-        """Return where the blob that our own system brought lies."""
-        return self._root / "out" / digest
+    def outgoing(self, upload: str) -> Path:
+        """Return where the blob that our own system brings lies, from its first byte on."""
+        return self._root / "out" / upload
+
+    def tail(self, upload: str) -> Path:
+        """Return where the tail of an upload lies: what is less than a chunk."""
+        return self._root / "out" / (upload + _TAIL)
+
+    def idle_uploads(self, before_s: float) -> dict[str, list[Path]]:
+        """Return the files of uploads that were last written before *before_s*, by upload."""
+        found: dict[str, list[Path]] = {}
+        for path in (self._root / "out").iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                if path.stat().st_mtime < before_s:
+                    found.setdefault(path.name.removesuffix(_TAIL), []).append(path)
+        return found
 
     @contextlib.contextmanager
     def writer(self) -> Iterator["BlobWriter"]:
@@ -85,6 +100,23 @@ class BlobFolder:
     def delete(self, path: Path) -> None:
         """Delete a blob, if it is there."""
         path.unlink(missing_ok=True)
+
+    def delete_idle(self, path: Path) -> bool:
+        """Delete a blob unless somebody is appending to it; return whether it was deleted."""
+        try:
+            with path.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
+        except (FileNotFoundError, BlockingIOError):
+            return False
+        return True
+
+    def size_bytes(self, path: Path) -> int:
+        """Return how much of a blob is there."""
+        try:
+            return path.stat().st_size
+        except FileNotFoundError:
+            return 0
 
     def free_bytes(self) -> int:
         """Return how much room the disk has for an ordinary user."""

@@ -171,6 +171,14 @@ UNCLAIMED_BLOBS = limited(sa.select(blobs).where(blobs.c.claimed_by.is_(None), b
 UNCLAIMED_UPLOADS = limited(
     sa.select(uploads).where(uploads.c.claimed_by.is_(None), uploads.c.stored_ms < _NOW)
 )
+UPLOAD_BYTES = Statement(
+    sa.select(sa.func.coalesce(sa.func.sum(uploads.c.blob_size_bytes), sa.literal_column("0"))).where(
+        uploads.c.claimed_by.is_(None)
+    )
+)
+UNFINISHED_UPLOADS = limited(
+    sa.select(uploads).where(uploads.c.claimed_by.is_(None), uploads.c.blob_sha256.is_(None))
+)
 REFUSALS_SINCE = Statement(
     sa.select(sa.func.count())
     .select_from(entries)

@@ -22,8 +22,10 @@ from gateway.store.questions import (
     UNCLAIMED_BLOBS,
     UNCLAIMED_BYTES,
     UNCLAIMED_UPLOADS,
+    UNFINISHED_UPLOADS,
     UNRECEIPTED,
     UNRESOLVED,
+    UPLOAD_BYTES,
     UPLOADS_OF,
     every,
     list_of_cases,
@@ -150,6 +152,14 @@ class RowReads:
     async def unclaimed_bytes(self, peer: AuthorityId) -> int:
         """Return the bytes of blobs of *peer* that no envelope claimed."""
         return int((await self._database.fetch(UNCLAIMED_BYTES, peer=peer))[0][0])
+
+    async def upload_bytes(self) -> int:
+        """Return the bytes, sealed, of uploads that no message carries: there, or announced."""
+        return int((await self._database.fetch(UPLOAD_BYTES))[0][0])
+
+    async def unfinished_uploads(self, *, limit: int) -> list[UploadRow]:
+        """Return uploads that are not whole."""
+        return await self._rows(UploadRow, UNFINISHED_UPLOADS, limit=limit)
 
     async def unclaimed_before(self, time_ms: int, *, limit: int) -> list[BlobRow | UploadRow]:
         """Return blobs and uploads stored before *time_ms* that nothing claimed."""

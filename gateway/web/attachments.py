@@ -106,7 +106,8 @@ async def attachment(request: web.Request) -> web.StreamResponse:
     found = listed[position]
     asked = range_of(request, found.size, _etag(found))
     async with request.app[DOWNLOADS].admit():
-        opened = await asyncio.to_thread(_open, _path(context, row, found), row, position, content)
+        path = await _path(context, row, found)
+        opened = await asyncio.to_thread(_open, path, row, position, content)
         with opened.file:
             await log_reading(request, row, (("attachment", position),))
             return await _send(request, opened, asked)
@@ -168,10 +169,11 @@ def _open(path: Path, row: MessageRow, position: int, content: Content) -> _Open
     return _Opened(found, content.blob_keys[found.blob_sha256], file, row, position)
 
 
-def _path(context: Context, row: MessageRow, found: Attachment) -> Path:
-    if row.direction is Direction.OUT:
-        return context.blobs.outgoing(found.blob_sha256)
-    return context.blobs.incoming(row.peer, found.blob_sha256)
+async def _path(context: Context, row: MessageRow, found: Attachment) -> Path:
+    if row.direction is Direction.IN:
+        return context.blobs.incoming(row.peer, found.blob_sha256)
+    uploads = await context.store.uploads_of([row.id])
+    return context.blobs.outgoing(next(one.id for one in uploads if one.blob_sha256 == found.blob_sha256))
 
 
 @contextlib.contextmanager

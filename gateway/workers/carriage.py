@@ -42,7 +42,9 @@ class Carriage:
         client = self._parts.dial(peer)
         try:
             for upload in uploads:
-                path = self._parts.blobs.outgoing(upload.blob_sha256)
+                if upload.blob_sha256 is None:
+                    return "attachment_missing"
+                path = self._parts.blobs.outgoing(upload.id)
                 reply = check(await client.put_blob(upload.blob_sha256, upload.blob_size_bytes, path))
                 if reply.status != _BROUGHT:
                     return reply.code or "bad_answer"

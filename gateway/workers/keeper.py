@@ -1,18 +1,21 @@
-"""Sweeps what nobody claimed: blobs and uploads that no message came for (protocol §7)."""
+"""Sweeps what nobody claimed: blobs and uploads that no message came for (protocol §7).
+
+An upload that did not become whole goes by the same rule. What lies in the folder of uploads and belongs to
+no row that needs it is the trace of a process that ended between the row and the file.
+"""
 
 import asyncio
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import structlog
 
 from gateway.core.errors import Stale, Unavailable
 from gateway.ports import Change, Clock, Store
-from gateway.rows import BlobRow, UploadRow
+from gateway.rows import UNCLAIMED_MS, BlobRow, UploadRow
 from gateway.store.blobs import BlobFolder
 
-UNCLAIMED_MS = 7 * 24 * 3_600_000
-"""How long a blob or upload waits for its message."""
-
+_STRAY_MS = 24 * 3_600_000
 _HOUR_S = 3600.0
 _AT_ONCE = 100
 
@@ -45,13 +48,37 @@ class Keeper:
                     await self._store.record(Change(name="sweep", deletes=(orphan,)))
                 except Stale:
                     continue  # a message has just claimed it
-                await asyncio.to_thread(self._blobs.delete, self._path(orphan))
+                for path in self._paths(orphan):
+                    await asyncio.to_thread(self._blobs.delete, path)
                 _log.info("keeper.swept", size_bytes=_size(orphan))
+        await self._sweep_strays()
 
-    def _path(self, orphan: BlobRow | UploadRow) -> Path:
+    async def _sweep_strays(self) -> None:
+        """Delete files of uploads that no row knows, and tails of whole ones, unless they are in use."""
+        before_s = (self._clock.now_ms() - _STRAY_MS) / 1000
+        idle = await asyncio.to_thread(self._blobs.idle_uploads, before_s)
+        for uploads in _batched(idle):
+            found = await self._store.get_many(UploadRow, [(upload,) for upload in uploads])
+            for upload in uploads:
+                row = found.get((upload,))
+                strays = set(idle[upload])
+                if row is not None:
+                    strays &= set() if row.blob_sha256 is None else {self._blobs.tail(upload)}
+                for path in strays:
+                    if await asyncio.to_thread(self._blobs.delete_idle, path):
+                        _log.info("keeper.stray_swept")
+
+    def _paths(self, orphan: BlobRow | UploadRow) -> tuple[Path, ...]:
         if isinstance(orphan, BlobRow):
-            return self._blobs.incoming(orphan.peer, orphan.sha256)
-        return self._blobs.outgoing(orphan.blob_sha256)
+            return (self._blobs.incoming(orphan.peer, orphan.sha256),)
+        return self._blobs.outgoing(orphan.id), self._blobs.tail(orphan.id)
+
+
+def _batched(keys: Iterable[str]) -> Iterator[Sequence[str]]:
+    """Yield *keys*, so many at a time as one question takes."""
+    left = list(keys)
+    for begin in range(0, len(left), _AT_ONCE):
+        yield left[begin : begin + _AT_ONCE]
 
 
 def _size(orphan: BlobRow | UploadRow) -> int:

@@ -1,6 +1,7 @@
 """Every question that the store answers."""
 
 import asyncio
+import dataclasses
 import uuid
 
 import pytest
@@ -339,6 +340,15 @@ async def test_unclaimed_blobs_and_uploads(store: SqlStore):
     assert len(await store.unclaimed_before(51, limit=1)) == 1
 
 
+async def test_uploads_that_no_message_carries(store: SqlStore):
+    part = upload(blob_sha256=None, blob_size_bytes=7)
+    await put(store, part, upload(blob_size_bytes=20), upload(blob_size_bytes=300, claimed_by=new_id()))
+
+    assert await store.upload_bytes() == 27
+    assert await store.unfinished_uploads(limit=9) == [dataclasses.replace(part, version=1)]
+    assert await store.unfinished_uploads(limit=0) == []
+
+
 async def test_refusals_of_a_peer_are_counted(store: SqlStore, clock: FixedClock):
     for reason, answers in (("schema", 2), (None, 1)):
         for _ in range(answers):
@@ -417,6 +427,8 @@ async def test_leaves_are_given_in_pages_and_in_order(store: SqlStore, monkeypat
         (questions.REFUSALS_SINCE, {"peer": PEER, "now": 1}, "ix_entries_refused"),
         (questions.UNCLAIMED_BYTES, {"peer": PEER}, "ix_blobs_unclaimed"),
         (questions.UNCLAIMED_UPLOADS, {"now": 1, "limit": 1}, "ix_uploads_claimed_by"),
+        (questions.UPLOAD_BYTES, {}, "ix_uploads_claimed_by"),
+        (questions.UNFINISHED_UPLOADS, {"limit": 1}, "ix_uploads_claimed_by"),
         (questions.TICKING, {"limit": 1}, "ix_cases_clock"),
         (questions.UNRECEIPTED, {"code": "x", "limit": 1}, "ix_messages_queued"),
         (questions.RECEIPTS, {"peer": PEER, "id": "x"}, "ix_receipts_id"),

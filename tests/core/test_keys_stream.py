@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 
 from keys import stream
 from keys.errors import CannotOpen, KeyFault, MalformedToken
-from keys.stream import CHUNK, TAG, StreamOpener, StreamSealer, new_stream_key, open_chunk, sealed_size
+from keys.stream import (
+    CHUNK,
+    TAG,
+    StreamOpener,
+    StreamSealer,
+    new_stream_key,
+    open_chunk,
+    seal_chunk,
+    sealed_size,
+)
 
 KEY = bytes(range(32))
 SIZES = [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK, 2 * CHUNK + 1]
@@ -291,6 +300,22 @@ def test_a_sealer_is_used_once():
     for again in (sealer.finish, lambda: sealer.update(b"")):
         with pytest.raises(KeyFault):
             again()
+
+
+@pytest.mark.parametrize(
+    ("index", "size", "last"), [(0, 0, True), (0, 5, True), (1, 1, True), (0, CHUNK, False), (9, CHUNK, True)]
+)
+def test_a_chunk_sealed_alone_opens_alone(index, size, last):
+    sealed = seal_chunk(KEY, index, bytes(size), last=last)
+    assert open_chunk(KEY, index, sealed, last=last) == bytes(size)
+
+
+@pytest.mark.parametrize(
+    ("index", "size", "last"), [(0, CHUNK - 1, False), (1, 0, True), (0, CHUNK + 1, True), (0, 0, False)]
+)
+def test_no_chunk_has_another_length(index, size, last):
+    with pytest.raises(KeyFault):
+        seal_chunk(KEY, index, bytes(size), last=last)
 
 
 @pytest.mark.parametrize("length", [0, 16, 31, 33])

@@ -1,15 +1,11 @@
-"""Attachments through the hook: in by tus, out as they were, and never plain on the disk."""
+"""Attachments through the hook: in as uploads, out as they were, and never plain on the disk."""
 
 import asyncio
 import contextlib
 import sqlite3
 
-import aiohttp
 import pytest
 
-from gateway.config import Limits
-from gateway.rows import UploadRow
-from gateway.store.blobs import BlobWriter
 from keys.stream import CHUNK, sealed_size
 from tests.support.authorities import make_blob
 from tests.support.hooks import MARK, OCTETS, TUS, draft, open_hook
@@ -115,125 +111,6 @@ async def test_a_range_that_is_not_there(hook, asked):
     assert len(await hook.logged(came.id)) == 1
 
 
-# -- tus
-
-
-async def test_the_server_says_what_it_does(hook):
-    said = await hook("OPTIONS", "/uploads")
-    assert said.status == 204
-    assert said.headers["Tus-Version"] == "1.0.0"
-    assert said.headers["Tus-Extension"] == "creation,creation-with-upload,termination"
-
-
-async def test_an_upload_comes_in_pieces_and_is_taken_up_where_it_ends(hook):
-    plain = plain_of(3 * CHUNK + 11)
-    made = await ask(hook, "POST", "/uploads", Upload_Length=str(len(plain)))
-    assert (made.status, made.headers["Upload-Offset"]) == (201, "0")
-    path = made.headers["Location"].removeprefix("/v1")
-    offset = 0
-    for size in (5, CHUNK, 0, CHUNK + 9, len(plain)):
-        piece = plain[offset : offset + size]
-        sent = await ask(hook, "PATCH", path, piece, Upload_Offset=str(offset), Content_Type=OCTETS)
-        assert sent.status == 204
-        offset += len(piece)
-        assert sent.headers["Upload-Offset"] == str(offset)
-        here = await ask(hook, "HEAD", path)
-        assert (here.headers["Upload-Offset"], here.headers["Upload-Length"]) == (
-            str(offset),
-            str(len(plain)),
-        )
-        assert here.headers["Cache-Control"] == "no-store"
-    said = await hook.sent(attachments=[member(path.rpartition("/")[2])])
-    assert (await hook("GET", f"/messages/{said['id']}/attachments/0")).body == plain
-
-
-async def test_a_connection_that_breaks_leaves_what_was_sealed(hook):
-    plain = plain_of(4 * CHUNK)
-    made = await ask(hook, "POST", "/uploads", Upload_Length=str(len(plain)))
-    path = made.headers["Location"].removeprefix("/v1")
-
-    async def broken():
-        yield plain[: 2 * CHUNK]
-        raise ConnectionResetError
-
-    headers = {"Authorization": f"Bearer {hook.token}", "Upload-Offset": "0", "Content-Type": OCTETS}
-    with contextlib.suppress(aiohttp.ClientError, ConnectionError):
-        await hook.client.request("PATCH", f"/v1{path}", data=broken(), headers=TUS | headers)
-    async with asyncio.timeout(5):
-        while True:
-            offset = int((await ask(hook, "HEAD", path)).headers["Upload-Offset"])
-            rest = plain[offset:]
-            sent = await ask(hook, "PATCH", path, rest, Upload_Offset=str(offset), Content_Type=OCTETS)
-            if sent.status == 204:
-                break
-    said = await hook.sent(attachments=[member(path.rpartition("/")[2])])
-    assert (await hook("GET", f"/messages/{said['id']}/attachments/0")).body == plain
-
-
-@pytest.mark.parametrize(
-    ("body", "headers", "status", "code"),
-    [
-        (
-            b"123",
-            {"Upload-Length": "3", "Content-Type": OCTETS, "Tus-Resumable": "0.2.2"},
-            412,
-            "tus_version",
-        ),
-        (b"123", {"Content-Type": OCTETS}, 400, "malformed"),
-        (b"123", {"Upload-Length": "-3", "Content-Type": OCTETS}, 400, "malformed"),
-        (b"123", {"Upload-Length": "9" * 16, "Content-Type": OCTETS}, 400, "malformed"),
-        (b"123", {"Upload-Length": "3", "Content-Type": "text/plain"}, 415, "unsupported_media_type"),
-        (b"123", {"Upload-Length": "2", "Content-Type": OCTETS}, 413, "too_large"),
-        (b"123", {"Upload-Length": str(2**48), "Content-Type": OCTETS}, 507, "storage_full"),
-    ],
-)
-async def test_a_wrong_upload_leaves_nothing(hook, body, headers, status, code):
-    answer = await hook("POST", "/uploads", body, headers=TUS | headers)
-    assert (answer.status, answer.code) == (status, code)
-    assert answer.headers["Tus-Resumable"] == "1.0.0"
-    assert hook.counts()["uploads"] == 0
-
-
-async def test_more_than_was_announced_is_refused_however_it_comes(hook):
-    made = await ask(hook, "POST", "/uploads", Upload_Length="10")
-    path = made.headers["Location"].removeprefix("/v1")
-
-    async def streamed():
-        yield b"12345"
-        yield b"678901"
-
-    headers = {"Authorization": f"Bearer {hook.token}", "Upload-Offset": "0", "Content-Type": OCTETS}
-    async with hook.client.request("PATCH", f"/v1{path}", data=streamed(), headers=TUS | headers) as answer:
-        assert answer.status == 413
-    assert (await ask(hook, "HEAD", path)).status == 404
-    assert list((hook.folder / "blobs" / "partial").iterdir()) == []
-
-
-async def test_a_wrong_offset_says_the_right_one(hook):
-    made = await ask(hook, "POST", "/uploads", b"12345", Upload_Length="10", Content_Type=OCTETS)
-    path = made.headers["Location"].removeprefix("/v1")
-    for offset in ("0", "6"):
-        sent = await ask(hook, "PATCH", path, b"6", Upload_Offset=offset, Content_Type=OCTETS)
-        assert (sent.status, sent.code, sent.json["offset"]) == (409, "wrong_offset", 5)
-    await ask(hook, "PATCH", path, b"67890", Upload_Offset="5", Content_Type=OCTETS)
-    sent = await ask(hook, "PATCH", path, b"1", Upload_Offset="10", Content_Type=OCTETS)
-    assert (sent.status, sent.code) == (413, "too_large")
-
-
-async def test_uploads_are_deleted_until_a_message_carries_them(hook):
-    part = await ask(hook, "POST", "/uploads", b"12345", Upload_Length="10", Content_Type=OCTETS)
-    whole, carried = await hook.upload(b"whole"), await hook.upload(b"carried")
-    await hook.sent(attachments=[member(carried)])
-    for path in (part.headers["Location"].removeprefix("/v1"), f"/uploads/{whole}"):
-        assert (await ask(hook, "DELETE", path)).status == 204
-        assert (await ask(hook, "HEAD", path)).status == 404
-        assert (await ask(hook, "DELETE", path)).status == 404
-    assert (await ask(hook, "DELETE", f"/uploads/{carried}")).code == "upload_claimed"
-    assert [path.name for path in (hook.folder / "blobs").rglob("*") if path.is_file()] == [
-        (await hook.store.get(UploadRow, carried)).blob_sha256
-    ]
-
-
 async def test_an_upload_goes_with_one_message_only(hook):
     upload = await hook.upload(b"once")
     drafts = [draft(attachments=[member(upload)]) for _ in range(4)]
@@ -245,31 +122,16 @@ async def test_an_upload_goes_with_one_message_only(hook):
     assert (answer.status, answer.json["errors"][0]["pointer"]) == (422, "/attachments/1/upload")
 
 
-async def test_what_is_not_whole_ends_with_the_process_and_after_an_hour(tmp_path):
-    async with open_hook(tmp_path) as hook:
-        made = await ask(hook, "POST", "/uploads", b"12345", Upload_Length="10", Content_Type=OCTETS)
-        path = made.headers["Location"].removeprefix("/v1")
-        hook.clock.time_ms += 3_600_001
-        await ask(hook, "POST", "/uploads", Upload_Length="10")
-        assert (await ask(hook, "HEAD", path)).status == 404
-    async with open_hook(tmp_path):
-        assert list((tmp_path / "blobs" / "partial").iterdir()) == []
-
-
-async def test_a_full_disk_takes_nothing(tmp_path, monkeypatch):
-    async with open_hook(tmp_path, limits=Limits(free_disk_bytes=2**60)) as hook:
-        answer = await ask(hook, "POST", "/uploads", b"1", Upload_Length="1", Content_Type=OCTETS)
-        assert (answer.status, answer.code) == (507, "storage_full")
-    async with open_hook(tmp_path) as hook:
-
-        def full(_self, _data):
-            raise OSError(28, "No space left on device")
-
-        monkeypatch.setattr(BlobWriter, "write", full)
-        answer = await ask(hook, "POST", "/uploads", b"1", Upload_Length="1", Content_Type=OCTETS)
-        assert (answer.status, answer.code) == (507, "storage_full")
-        assert hook.counts()["uploads"] == 0
-        assert list((tmp_path / "blobs" / "partial").iterdir()) == []
+async def test_what_is_not_whole_goes_with_no_message(hook):
+    made = await ask(hook, "POST", "/uploads", b"12345", Upload_Length="10", Content_Type=OCTETS)
+    id_ = made.headers["Location"].rpartition("/")[2]
+    whole = await hook.upload(b"whole")
+    answer = await hook("POST", "/messages", draft(attachments=[member(whole), member(id_, "b.txt")]))
+    assert (answer.status, answer.code) == (409, "upload_unfinished")
+    assert [flaw["pointer"] for flaw in answer.json["errors"]] == ["/attachments/1/upload"]
+    path = f"/uploads/{id_}"
+    assert (await ask(hook, "PATCH", path, b"67890", Upload_Offset="5", Content_Type=OCTETS)).status == 204
+    await hook.sent(attachments=[member(whole), member(id_, "other.txt")])
 
 
 async def test_nothing_plain_rests_anywhere(hook):

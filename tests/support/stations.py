@@ -143,7 +143,7 @@ class Station:
             wrapped_key=box.wrapped_key,
             ciphertext=box.ciphertext,
         )
-        _write(self.blobs.outgoing(blob.sha256), blob.sealed)
+        _write(self.blobs.outgoing(id_), blob.sealed)
         await self.store.record(Change(name="upload", puts=(row,)))
         member = blob.member()
         return {"upload": id_, **{name: member[name] for name in ("name", "media_type", "role", "language")}}
