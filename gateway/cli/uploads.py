@@ -192,6 +192,8 @@ class Upload:
             try:
                 self._send(target, offset, source)
             except (Unreachable, Refused) as fault:
+                if isinstance(fault, Refused) and not passes(fault):
+                    raise
                 here = self._asked(target)
                 if int(here.headers["upload-offset"]) <= self._furthest:
                     self._patience.wait(fault)
@@ -202,7 +204,7 @@ class Upload:
         _compare(here, source.sha256())
 
     def _send(self, target: str, offset: int, source: _Source) -> None:
-        """Send the file from *offset*. Raises Unreachable, _Gone; Refused: what may pass."""
+        """Send the file from *offset*. Raises Unreachable, Refused, _Gone."""
         headers = {
             **VERSION,
             "Upload-Offset": str(offset),
@@ -214,9 +216,7 @@ class Upload:
         except Refused as fault:
             if fault.status in _GONE:
                 raise _Gone from None
-            if not passes(fault):
-                raise _explained(fault) from None
-            raise
+            raise _explained(fault) from None
 
     def _asked(self, target: str) -> Answer:
         """Return what the node says of the upload, once it says something. Raises _Gone.

@@ -171,6 +171,7 @@ def test_a_node_that_starts_anew_is_waited_for(desk, monkeypatch):
 def test_a_file_that_changes_while_it_is_sent_is_not_sent(desk, monkeypatch):
     patient(monkeypatch, sleep=lambda _s: desk.file.write_bytes(b"another"))
     desk.line.cuts = [WHOLE, WHOLE, (MIB, None), NOTHING]
+    desk.begun.unlink(missing_ok=True)
     assert "changed while it was sent" in desk("send", str(desk.draft), "--attach", str(desk.file), code=2)
     assert json.loads(desk.begun.read_text()) == {}
 
