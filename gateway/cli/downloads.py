@@ -4,8 +4,10 @@ import hashlib
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from io import BufferedReader
-from typing import BinaryIO
+from types import TracebackType
+from typing import BinaryIO, Self
 
+from gateway.cli.digests import Digest
 from gateway.cli.hook import BrokenOff, Hook, Refused, Streamed, Unreachable
 from gateway.cli.patience import Patience, passes
 from gateway.core.errors import NotProved, WrongSubject
@@ -27,13 +29,21 @@ class Download:
 
     def __init__(self, one: Attachment, file: BinaryIO, advance: Callable[[int], None]) -> None:
         self._one, self._file, self._advance = one, file, advance
-        self._digest, self._size = hashlib.sha256(), 0
-        file.seek(0)
-        while piece := file.read(_PIECE):
+        self._digest, self._size = Digest(), 0
+
+    def __enter__(self) -> Self:
+        self._file.seek(0)
+        while piece := self._file.read(_PIECE):
             self._digest.update(piece)
             self._size += len(piece)
-        if self._size > one.size:
+        if self._size > self._one.size:
             self._begin_anew()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._digest.__exit__(kind, error, trace)
 
     def run(self, hook: Hook, path: str, query: Mapping[str, object], patience: Patience) -> None:
         """Bring what is missing, over as many connections as that takes; then compare the whole.
@@ -56,7 +66,7 @@ class Download:
                 if not passes(fault):
                     raise
                 patience.wait(fault)
-        if self._digest.hexdigest() != self._one.sha256:
+        if self._digest.digest().hex() != self._one.sha256:
             raise WrongSubject("it is not what the sender signed")
 
     def _asked(self) -> dict[str, str]:
@@ -72,8 +82,8 @@ class Download:
         for piece in answer.pieces:
             if self._size + len(piece) > self._one.size:
                 raise WrongSubject("it is longer than what the sender signed")
-            self._file.write(piece)
             self._digest.update(piece)
+            self._file.write(piece)
             self._size += len(piece)
             self._advance(self._size)
             patience.progressed()
@@ -81,6 +91,7 @@ class Download:
             raise WrongSubject("it is shorter than what the sender signed")
 
     def _begin_anew(self) -> None:
-        self._digest, self._size = hashlib.sha256(), 0
+        self._digest.restart()
+        self._size = 0
         self._file.seek(0)
         self._file.truncate()

@@ -193,7 +193,8 @@ def _save(
     """
     with _growing(each.part) as file:
         try:
-            Download(each.attachment, file, advance).run(hook, source, query, Patience())
+            with Download(each.attachment, file, advance) as download:
+                download.run(hook, source, query, Patience())
         except WrongSubject as fault:
             each.part.unlink()
             raise WrongSubject(f"{each.name}: {fault}; it was not kept") from None

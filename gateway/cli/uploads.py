@@ -6,7 +6,6 @@ the run after a pause, and by the next run, which finds what was begun.
 
 import base64
 import contextlib
-import hashlib
 import mimetypes
 import os
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from types import TracebackType
 from typing import Self
 
 from gateway.cli.begun import Begun
+from gateway.cli.digests import Digest
 from gateway.cli.hook import Answer, Hook, Refused, Unreachable, path_of
 from gateway.cli.patience import Patience, passes
 from gateway.cli.program import UsageFault
@@ -69,7 +69,7 @@ class _Source:
         self._file = path.open("rb", buffering=0)
         self.stat = os.fstat(self._file.fileno())
         self.size = self.stat.st_size
-        self._digest, self._hashed = hashlib.sha256(), 0
+        self._digest, self._hashed = Digest(), 0
 
     def __enter__(self) -> Self:
         return self
@@ -77,6 +77,7 @@ class _Source:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._digest.__exit__(kind, error, trace)
         self._file.close()
 
     def pieces(self, offset: int, advance: Callable[[int], None]) -> Iterator[bytes]:
@@ -191,6 +192,8 @@ class Upload:
             try:
                 self._send(target, offset, source)
             except (Unreachable, Refused) as fault:
+                if isinstance(fault, Refused) and not passes(fault):
+                    raise
                 here = self._asked(target)
                 if int(here.headers["upload-offset"]) <= self._furthest:
                     self._patience.wait(fault)
@@ -201,7 +204,7 @@ class Upload:
         _compare(here, source.sha256())
 
     def _send(self, target: str, offset: int, source: _Source) -> None:
-        """Send the file from *offset*. Raises Unreachable, _Gone; Refused: what may pass."""
+        """Send the file from *offset*. Raises Unreachable, Refused, _Gone."""
         headers = {
             **VERSION,
             "Upload-Offset": str(offset),
@@ -213,9 +216,7 @@ class Upload:
         except Refused as fault:
             if fault.status in _GONE:
                 raise _Gone from None
-            if not passes(fault):
-                raise _explained(fault) from None
-            raise
+            raise _explained(fault) from None
 
     def _asked(self, target: str) -> Answer:
         """Return what the node says of the upload, once it says something. Raises _Gone.

@@ -105,8 +105,8 @@ async def attachment(request: web.Request) -> web.StreamResponse:
         raise Misuse(HTTPStatus.NOT_FOUND, "not_found", "the message has no such attachment")
     found = listed[position]
     asked = range_of(request, found.size, _etag(found))
-    path = await _path(context, row, found)
     async with request.app[DOWNLOADS].admit():
+        path = await _path(context, row, found)
         opened = await asyncio.to_thread(_open, path, row, position, content)
         with opened.file:
             await log_reading(request, row, (("attachment", position),))
