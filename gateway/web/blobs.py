@@ -28,6 +28,7 @@ from gateway.web.context import CONTEXT, Context
 from gateway.web.limits import check_media_type
 from gateway.web.problems import problem_response
 from gateway.web.room import check_blob_room
+from gateway.web.turns import Turns
 from gateway.web.works import Works
 
 _COUNT_DIGITS = 15
@@ -62,7 +63,7 @@ class _Elsewhere(Exception):
 class _BlobDoor:
     def __init__(self, peer_key: web.RequestKey[PinnedPeer]) -> None:
         self._peer_key = peer_key
-        self._arriving: set[_Place] = set()
+        self._turns = Turns()
         self._remembered: OrderedDict[_Place, ArrivingBlob] = OrderedDict()
         self._running: Counter[AuthorityId] = Counter()
         self._beginning = asyncio.Lock()
@@ -83,7 +84,7 @@ class _BlobDoor:
         if offset + (request.content_length or 0) > length:
             raise PeerFault(413, "too_large")
         try:
-            async with self._admitted(place[0]):
+            async with self._admitted(place[0]), self._turn(request.app[CONTEXT], place):
                 here = await self._take(request, place, offset, length)
         except _Elsewhere as fault:
             response = problem_response(PeerFault(409, fault.code, members={"offset": fault.offset}))
@@ -94,20 +95,16 @@ class _BlobDoor:
     async def _take(self, request: web.Request, place: _Place, offset: int, length: int) -> int:
         """Take the body of *request*; return where the blob ends then."""
         context = request.app[CONTEXT]
-        if place in self._arriving:
-            row = await context.store.get(BlobRow, *place)
-            raise _Elsewhere("blob_busy", await self._here(context, row))
-        self._arriving.add(place)
+        row = await context.store.get(BlobRow, *place)
+        if row is not None and row.whole_ms is not None:
+            if offset != row.size_bytes:
+                raise _Elsewhere("wrong_offset", row.size_bytes)
+            return row.size_bytes
+        if row is not None and row.size_bytes != length:
+            raise PeerFault(409, "wrong_length")
+        if row is None and offset:
+            raise _Elsewhere("wrong_offset", 0)
         try:
-            row = await context.store.get(BlobRow, *place)
-            if row is not None and row.whole_ms is not None:
-                if offset != row.size_bytes:
-                    raise _Elsewhere("wrong_offset", row.size_bytes)
-                return row.size_bytes
-            if row is not None and row.size_bytes != length:
-                raise PeerFault(409, "wrong_length")
-            if row is None and offset:
-                raise _Elsewhere("wrong_offset", 0)
             row = row or await self._announced(context, place, length)
             async with self._open(context, place) as blob:
                 if offset != blob.offset:
@@ -118,8 +115,6 @@ class _BlobDoor:
             if error.errno in _FULL:
                 raise PeerFault(507, "storage_full") from None
             raise
-        finally:
-            self._arriving.discard(place)
 
     async def _announced(self, context: Context, place: _Place, length: int) -> BlobRow:
         """Record that a blob of *length* bytes is to come, if there is room for it. Raises PeerFault."""
@@ -201,6 +196,17 @@ class _BlobDoor:
             return row.size_bytes
         path = context.blobs.incoming(row.peer, row.sha256)
         return await asyncio.to_thread(context.blobs.synced_bytes, path)
+
+    @contextlib.asynccontextmanager
+    async def _turn(self, context: Context, place: _Place) -> AsyncIterator[None]:
+        """Keep the blob to the block within this process. Raises _Elsewhere."""
+        async with contextlib.AsyncExitStack() as held:
+            try:
+                await held.enter_async_context(self._turns.turn(place))
+            except TimeoutError:
+                row = await context.store.get(BlobRow, *place)
+                raise _Elsewhere("blob_busy", await self._here(context, row)) from None
+            yield
 
     @contextlib.asynccontextmanager
     async def _admitted(self, peer: AuthorityId) -> AsyncIterator[None]:

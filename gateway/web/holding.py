@@ -1,8 +1,7 @@
 """Holding an upload: by one request at a time, in this process and among all of the authority's.
 
-A second request waits for a moment (the first may be a connection that has just broken), then is told
-that the upload is busy. What is known of an upload that is not whole is remembered: else its files are
-read again.
+A second request waits for a moment (`turns`), then is told that the upload is busy. What is known of an
+upload that is not whole is remembered: else its files are read again.
 """
 
 import asyncio
@@ -10,17 +9,16 @@ import contextlib
 import errno
 from collections import OrderedDict
 from collections.abc import AsyncIterator
-from weakref import WeakValueDictionary
 
 from gateway.core import custody
 from gateway.core.errors import Misuse, PeerFault
 from gateway.rows import UploadRow
 from gateway.store.sealed import SealedUpload
 from gateway.web.context import Context
+from gateway.web.turns import Turns
 from keys.rest import Box
 
 _MOST_REMEMBERED = 64
-_PATIENCE_S = 2.0
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -29,23 +27,18 @@ class Holding:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self.patience_s = _PATIENCE_S
+        self.turns = Turns()
         self._remembered: OrderedDict[str, SealedUpload] = OrderedDict()
-        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     @contextlib.asynccontextmanager
     async def held(self, upload: str) -> AsyncIterator[UploadRow]:
         """Keep the upload to the block within this process. Raises Misuse: 404, 410, 423."""
-        lock = self._locks.setdefault(upload, asyncio.Lock())
-        try:
-            async with asyncio.timeout(self.patience_s):
-                await lock.acquire()
-        except TimeoutError:
-            raise _busy() from None
-        try:
+        async with contextlib.AsyncExitStack() as held:
+            try:
+                await held.enter_async_context(self.turns.turn(upload))
+            except TimeoutError:
+                raise _busy() from None
             yield await self._row(upload)
-        finally:
-            lock.release()
 
     @contextlib.asynccontextmanager
     async def opened(self, row: UploadRow) -> AsyncIterator[SealedUpload]:

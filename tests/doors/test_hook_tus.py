@@ -25,7 +25,7 @@ DAY_MS = 24 * 3_600_000
 @pytest.fixture
 async def hook(tmp_path):
     async with open_hook(tmp_path) as opened:
-        opened.client.app[UPLOADS]._holding.patience_s = 0.05
+        opened.client.app[UPLOADS]._holding.turns.patience_s = 0.05
         yield opened
 
 
@@ -200,7 +200,7 @@ async def test_a_connection_that_breaks_leaves_what_came(hook):
     sending.cancel()
     with contextlib.suppress(asyncio.CancelledError, aiohttp.ClientError):
         await sending
-    uploads._holding.patience_s = 5
+    uploads._holding.turns.patience_s = 5
     offset = await offset_of(hook, path)
     assert CHUNK <= offset <= 2 * CHUNK + 77
     assert (await patch(hook, path, offset, plain[offset:])).status == 204
@@ -214,7 +214,7 @@ async def test_a_second_request_waits_for_a_moment_then_is_told(hook):
         assert (await ask(hook, method, path)).status == 423
     said = await patch(hook, path, 0, b"0123456789")
     assert (said.status, said.code) == (423, "upload_busy")
-    hook.client.app[UPLOADS]._holding.patience_s = 5
+    hook.client.app[UPLOADS]._holding.turns.patience_s = 5
     waiting = asyncio.create_task(ask(hook, "HEAD", path))
     queue.put_nowait(b"56789")
     queue.put_nowait(None)

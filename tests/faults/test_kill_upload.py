@@ -28,7 +28,7 @@ async def ask(
 ) -> tuple[int, dict[str, str]]:
     sent = {"Authorization": f"Bearer {place.token}", **TUS}
     sent |= {name.replace("_", "-"): value for name, value in headers.items()}
-    url = f"http://127.0.0.1:{place.hook}/v1{path}"
+    url = place.base + path
     async with (
         aiohttp.ClientSession() as session,
         session.request(method, url, data=data, headers=sent) as answer,
@@ -64,7 +64,7 @@ async def test_an_upload_is_taken_up_after_each_kill(place):
             seen = blobs.size_bytes(blobs.outgoing(upload)) + dice.randrange(1, CHUNK)
             bringing = asyncio.create_task(bring(place, path, acknowledged, until, hold=True))
             await eventually(lambda seen=seen: blobs.size_bytes(blobs.outgoing(upload)) >= seen)
-            node._child.send_signal(signal.SIGKILL)
+            node.kill()
             assert await node.died() == -signal.SIGKILL
             await node.stop()
             with pytest.raises((aiohttp.ClientError, ConnectionError)):
