@@ -33,10 +33,9 @@ class Outcomes:
         event = delivery.Deferred(_code(reply), reply.retry_after_s)
         await self._parts.settlement().settle(one.message, event, envelopes=envelopes)
 
-    async def deferred(self, message: MessageRow, code: str | None, retry_after_s: int | None = None) -> None:
+    async def deferred(self, message: MessageRow, code: str) -> None:
         """Back off *message* alone."""
-        event = delivery.Deferred(code or "bad_answer", retry_after_s)
-        await self._parts.settlement().settle(message, event)
+        await self._parts.settlement().settle(message, delivery.Deferred(code))
 
     async def asked(self, peer: PinnedPeer, message: MessageRow, reply: Reply) -> None:
         """Record what *peer* answered to `close`."""

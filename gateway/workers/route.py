@@ -18,7 +18,7 @@ from gateway.peering.client import MAX_BATCH, MAX_BATCH_BYTES, PeerClient, PeerU
 from gateway.peering.directory import PinnedPeer
 from gateway.peering.reachability import is_open, obstruct, reopen
 from gateway.ports import Outgoing
-from gateway.rows import MessageRow, PeerRow, UploadRow
+from gateway.rows import PeerRow, UploadRow
 from gateway.workers.carriage import Carriage
 from gateway.workers.outcomes import Outcomes
 from gateway.workers.parts import Parts
@@ -184,8 +184,6 @@ class Route:
 
     def _take(self, peer: PinnedPeer, one: Outgoing, reply: Reply) -> None:
         """Have the answer to one envelope recorded."""
-        if reply.receipt is not None or reply.code == "blobs_missing":
-            self._carriage.forget(one.message.id)
         self._under_way.start(
             one.message.id,
             partial(self._outcomes.posted, peer, one, reply),
@@ -193,7 +191,7 @@ class Route:
         )
 
     async def _ready(self, peer: PinnedPeer, now_ms: int) -> list[Outgoing]:
-        """Return what may be posted now: due, not under way, its blobs at the peer."""
+        """Return what may be posted now: due, not under way, without attachments; others begin to be brought."""
         limit = MAX_BATCH + len(self._under_way)
         while True:
             due = await self._store.due(self._authority, now_ms, limit=limit)
@@ -202,27 +200,29 @@ class Route:
             for one in due:
                 if one.message.expires_ms <= now_ms:
                     continue
-                if one.message.id not in self._under_way and self._carriage.has_brought(one.message):
+                if one.message.id in self._under_way:
+                    self._passed_over = True
+                elif one.message.attachments:
+                    self._passed_over = True
+                    waiting.append(one)
+                else:
                     ready.append(one)
-                    continue
-                self._passed_over = True
-                if one.message.id not in self._under_way:
-                    waiting.append(one.message)
-            for message, uploads in await self._carriage.admitted(waiting, self.wake):
+            for one, uploads in await self._carriage.admitted(waiting, self.wake):
                 self._under_way.start(
-                    message.id,
-                    partial(self._bring_blobs, peer, message, uploads),
-                    partial(self._outcomes.deferred, message, "internal"),
+                    one.message.id,
+                    partial(self._bring, peer, one, uploads),
+                    partial(self._outcomes.deferred, one.message, "internal"),
                 )
             if ready or len(due) < limit:
                 return ready
-            limit *= 2  # the oldest all wait for their blobs: look behind them
+            limit *= 2  # the oldest all have attachments: look behind them
 
-    async def _bring_blobs(self, peer: PinnedPeer, message: MessageRow, uploads: Sequence[UploadRow]) -> None:
-        """Bring the blobs of one message, so that its envelope can follow."""
-        reply = await self._carriage.bring(peer, message, uploads)
-        if not self._carriage.has_brought(message):
-            await self._outcomes.deferred(message, reply.code, reply.retry_after_s)
+    async def _bring(self, peer: PinnedPeer, one: Outgoing, uploads: Sequence[UploadRow]) -> None:
+        """Bring a message with its attachments, and have the answer to it recorded."""
+        reply = await self._carriage.bring(peer, one, uploads)
+        await self._outcomes.posted(peer, one, reply)
+        if reply.receipt is not None and self._clear is None:
+            await reopen(self._store, self._authority)
 
     # -- the outcome of expired messages, and later receipts
 

@@ -616,4 +616,4 @@ class TestBlobs:
     async def test_blobs_go_over_a_connection_of_their_own(self, bench: Bench):
         await self.attached(bench, b"one")
         await bench.work_off()
-        assert (bench.peer.clients, bench.peer.closed) == (2, 1)
+        assert (bench.peer.clients, bench.peer.closed) == (1, 1)
