@@ -15,7 +15,7 @@ from tests.support.hooks import MARK, OCTETS, TUS
 from tests.support.nodes import Node, Place, eventually, set_up
 
 PLAIN = (f"{MARK} ".encode() * (9 * CHUNK // len(MARK)))[: 8 * CHUNK + 1234]
-ROUNDS = 3
+ROUNDS = 2
 
 
 @pytest.fixture(scope="module")
