@@ -191,7 +191,7 @@ class Route:
         )
 
     async def _ready(self, peer: PinnedPeer, now_ms: int) -> list[Outgoing]:
-        """Return what may be posted now: due, not under way, without attachments; others begin to be brought."""
+        """Return what may be posted now: due and not under way. What has attachments begins to be brought."""
         limit = MAX_BATCH + len(self._under_way)
         while True:
             due = await self._store.due(self._authority, now_ms, limit=limit)
