@@ -32,6 +32,7 @@ from gateway.web.hook import hook_app
 from gateway.workers.cards import CardKeeper
 from gateway.workers.courier import Courier, Parts
 from gateway.workers.keeper import Keeper
+from gateway.workers.lanes import Lanes
 from gateway.workers.timekeeper import Timekeeper
 from keys.vault import Keyring
 
@@ -223,6 +224,7 @@ def _parts(inside: Inside, keeper: CardKeeper) -> Parts:
         directory=inside.directory,
         keyring=inside.identity.keyring,
         dial=inside.dial,
+        lanes=Lanes(),
         cards_wanted=keeper.wanted,
         clock=inside.outside.clock,
         periods=inside.settings.clocks.periods_ms,
