@@ -228,6 +228,14 @@ class Limits(_Table):
     peer_unclaimed_bytes: Annotated[
         int, Field(ge=0), _says("Bytes of attachments that one peer may leave before their message comes.")
     ] = 20 * 2**30
+    upload_bytes: Annotated[
+        int,
+        Field(ge=0),
+        _says("Bytes of attachments that our own system may upload before messages carry them."),
+    ] = 200 * 2**30
+    unclaimed_bytes: Annotated[
+        int, Field(ge=0), _says("Bytes of attachments that all peers together may leave so.")
+    ] = 100 * 2**30
     free_disk_bytes: Annotated[
         int, Field(ge=0), _says("Bytes that stay free: with less, no attachment is taken.")
     ] = 2**30

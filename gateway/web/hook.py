@@ -21,9 +21,11 @@ from gateway.web import (
     own_profile,
     peers,
     token_routes,
+    tus,
     uploads,
     webhooks,
 )
+from gateway.web.attachments import DOWNLOADS, Downloads
 from gateway.web.context import CONTEXT, Context
 from gateway.web.documents import MAX_DOCUMENT_BYTES
 from gateway.web.metrics import METRICS, Metrics
@@ -53,11 +55,13 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/messages/{id}/retry", Scope.WRITE, messages.retry),
     Route("POST", "/messages/{id}/release", Scope.WRITE, messages.release),
     Route("POST", "/messages/{id}/cancel", Scope.WRITE, messages.cancel),
-    Route("OPTIONS", "/uploads", Scope.WRITE, uploads.options),
-    Route("POST", "/uploads", Scope.WRITE, uploads.create),
-    Route("HEAD", "/uploads/{id}", Scope.WRITE, uploads.head),
-    Route("PATCH", "/uploads/{id}", Scope.WRITE, uploads.patch),
-    Route("DELETE", "/uploads/{id}", Scope.WRITE, uploads.delete),
+    Route("OPTIONS", "/uploads", Scope.WRITE, uploads.collection),
+    Route("POST", "/uploads", Scope.WRITE, uploads.collection),
+    Route("OPTIONS", "/uploads/{id}", Scope.WRITE, uploads.single),
+    Route("POST", "/uploads/{id}", Scope.WRITE, uploads.single),
+    Route("HEAD", "/uploads/{id}", Scope.WRITE, uploads.single),
+    Route("PATCH", "/uploads/{id}", Scope.WRITE, uploads.single),
+    Route("DELETE", "/uploads/{id}", Scope.WRITE, uploads.single),
     Route("GET", "/cases", Scope.READ, cases.index),
     Route("GET", "/cases/{id}", Scope.READ, cases.show),
     Route("GET", "/alarms", Scope.READ, alarms.index),
@@ -100,9 +104,10 @@ def hook_app(context: Context) -> web.Application:
     app[METRICS] = Metrics()
     app[events.FEED] = events.Feed(context.store, context.settings.limits.event_streams)
     app.on_shutdown.append(app[events.FEED].stop)
+    app[DOWNLOADS] = Downloads()
     app.cleanup_ctx.append(uploads.uploads_under_way)
     app.on_response_prepare.append(secured)
-    app.on_response_prepare.append(uploads.stamped)
+    app.on_response_prepare.append(tus.stamped)
     for route in ROUTES:
         app.router.add_route(route.method, f"/v1{route.path}", guarded(route.scope, route.handler))
     app.router.add_get("/livez", health.livez, allow_head=False)
