@@ -28,23 +28,18 @@ import sys
 import time
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import aiohttp
 from aiohttp import web
 from standardwebhooks import Webhook, WebhookVerificationError
 
-LOOK_S = 60.0
-"""How often the feed is read, whatever the webhooks tell: the node waits up to 4 hours to try one again."""
-AGAIN_S = 60.0
-"""When what the gateway refused is tried again; what is behind it does not wait."""
-REACH_S = 2.0
-"""When a gateway that could not be reached is asked again."""
-
+LOOK_S = 60.0  # how often the feed is read, whatever webhooks tell: one that failed may wait for 4 hours
+AGAIN_S = 60.0  # when what the gateway refused is tried again; what is behind it does not wait
+REACH_S = 2.0  # when a gateway that could not be reached is asked again
 PIECE_BYTES = 1 << 20
-TUS: Mapping[str, str] = MappingProxyType({"Tus-Resumable": "1.0.0"})
-OCTETS: Mapping[str, str] = MappingProxyType({"Content-Type": "application/offset+octet-stream"})
+TUS = {"Tus-Resumable": "1.0.0"}
+OCTETS = {"Content-Type": "application/offset+octet-stream"}
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS feed (seen TEXT);                  -- the cursor: one row
@@ -76,7 +71,7 @@ class Refused(Exception):
     """The gateway answered with a problem: its `code` is stable, and each error says where it is."""
 
     def __init__(self, status: int, problem: Mapping[str, Any]) -> None:
-        self.status, self.code = status, str(problem.get("type", "")).rpartition(":")[2]
+        self.status, self.code = status, problem.get("code")
         errors = [f"  {one.get('pointer')}: {one.get('detail')}" for one in problem.get("errors", [])]
         super().__init__("\n".join([f"{status} {self.code}", *errors]))
 
@@ -104,8 +99,7 @@ class Gateway:
     async def upload(self, file: Path) -> str:
         """Bring a file by tus 1.0.0 and return the `upload` that a draft names.
 
-        HEAD says how much the gateway has, so a line that breaks does no harm; and the digest, once it
-        has all.
+        HEAD says how much the gateway has, so a line that breaks does no harm; and in the end, the digest.
         """
         size, path = str(file.stat().st_size), "/uploads"  # noqa: ASYNC240 - a command that does only this
         async with self.ask("POST", path, headers={**TUS, "Upload-Length": size}) as answer:
@@ -163,7 +157,7 @@ class CaseSystem:
             except (aiohttp.ClientError, TimeoutError, Refused) as fault:
                 if isinstance(fault, Refused) and fault.code == "no_such_event":
                     sys.exit("The gateway's log is shorter than what we have seen of it: was it put back?")
-                say(f"the feed cannot be read ({fault!r}); again in {REACH_S:.0f} s")
+                print(f"the feed cannot be read ({fault!r}); again in {REACH_S:.0f} s")
                 await asyncio.sleep(REACH_S)
             else:
                 await asyncio.sleep(LOOK_S)
@@ -210,12 +204,12 @@ class CaseSystem:
         try:
             await self._deal_with(event)
         except (aiohttp.ClientError, TimeoutError) as fault:
-            say(f"the gateway cannot be reached ({fault!r}); again in {REACH_S:.0f} s")
+            print(f"the gateway cannot be reached ({fault!r}); again in {REACH_S:.0f} s")
             await asyncio.sleep(REACH_S)
             return
         except (Refused, ValueError) as fault:
             problem = str(fault)
-            say(f"event {number}: {problem}")
+            print(f"event {number}: {problem}")
             if not (isinstance(fault, Refused) and fault.status in {404, 410}):  # those stay as they are
                 done, due = 0, time.time() + AGAIN_S
         with self._database:
@@ -265,11 +259,7 @@ class CaseSystem:
         return int(number)
 
     async def _fetch(self, path: str, which: Mapping[str, str], sha256: str) -> None:
-        """Write an attachment to the file that its digest names; a name in a message is data, never a path.
-
-        Raises:
-            ValueError: it is not what the sender signed.
-        """
+        """Write an attachment to the file that its digest names: a name in a message is never a path."""
         file, part = self._files / sha256, self._files / f"{sha256}.part"
         if file.exists():
             return
@@ -299,7 +289,7 @@ async def run(gateway: Gateway, database: sqlite3.Connection, options: argparse.
     runner = web.AppRunner(app)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", options.port).start()
-    say(f"ready http://127.0.0.1:{options.port}/events")
+    print(f"ready http://127.0.0.1:{options.port}/events", flush=True)
     async with asyncio.TaskGroup() as group:
         group.create_task(system.follow())
         group.create_task(system.work())
@@ -325,17 +315,14 @@ async def send(gateway: Gateway, database: sqlite3.Connection, options: argparse
         sent = await answer.json()
     with database:
         database.execute("UPDATE submission SET message = ? WHERE key = ?", (sent["id"], key))
-    say(f"{sent['id']}  {sent['state']}")
+    print(f"{sent['id']}  {sent['state']}")
 
 
 def show(database: sqlite3.Connection) -> None:
     """Print the messages, in the order in which they came here."""
-    query = (
-        "SELECT direction, state, kind, peer, id, (SELECT count(*) FROM attachment WHERE message = number)"
-        " FROM message ORDER BY number"
-    )
-    for direction, state, kind, peer, id_, files in database.execute(query):
-        say(f"{direction:3}  {state:12}  {kind:24}  {peer:16}  {id_}  {files} attachments")
+    query = "SELECT direction, state, kind, peer, id FROM message ORDER BY number"
+    for direction, state, kind, peer, id_ in database.execute(query):
+        print(f"{direction:3}  {state:12}  {kind:24}  {peer:16}  {id_}")
 
 
 def digest_of(file: Path) -> str:
@@ -344,18 +331,11 @@ def digest_of(file: Path) -> str:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
-def say(line: str) -> None:
-    """Print a line at once."""
-    print(line, flush=True)
-
-
 def parsed() -> argparse.Namespace:
     """Return what the command line says."""
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--hook", default="http://127.0.0.1:8480", metavar="URL")
-    common.add_argument(
-        "--token-file", type=Path, default=Path("token"), help="messages:read, messages:write"
-    )
+    common.add_argument("--token-file", type=Path, default=Path("token"), help="messages:read and :write")
     common.add_argument("--database", type=Path, default=Path("cases.db"))
     parser = argparse.ArgumentParser(description="A small case system over the hook of a gateway.")
     commands = parser.add_subparsers(dest="command", required=True)
@@ -378,10 +358,9 @@ async def main(options: argparse.Namespace) -> None:
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=90)
     headers = {"Authorization": f"Bearer {options.token_file.read_text().strip()}"}
     async with aiohttp.ClientSession(timeout=timeout, headers=headers) as session:
+        gateway = Gateway(options.hook, session)
         try:
-            await (run if options.command == "run" else send)(
-                Gateway(options.hook, session), database, options
-            )
+            await (run if options.command == "run" else send)(gateway, database, options)
         except (aiohttp.ClientError, TimeoutError, Refused) as fault:
             sys.exit(f"the gateway: {fault}")
 

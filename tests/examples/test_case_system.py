@@ -87,8 +87,10 @@ class Example:
         with contextlib.closing(sqlite3.connect(self.folder / "cases.db", timeout=30)) as database:
             return database.execute(query).fetchall()
 
-    def incoming(self) -> list[tuple]:
-        return self.rows("SELECT id, state FROM message WHERE direction = 'in' ORDER BY number")
+    def messages(self, direction: str) -> list[tuple[str, str]]:
+        """Return id and state of its messages, in the order in which they came there."""
+        found = self.rows("SELECT direction, id, state FROM message ORDER BY number")
+        return [(id_, state) for way, id_, state in found if way == direction]
 
 
 def draft(**members: object) -> dict:
@@ -124,15 +126,14 @@ def places(tmp_path_factory):
 @pytest.fixture
 async def nodes(places, tmp_path):
     """Their nodes, with fresh data, which have pinned each other."""
-    started = []
-    try:
+    async with contextlib.AsyncExitStack() as stack:
+        started = []
         for place in places:
-            started.append(await Node.started(place.copied(tmp_path / place.id)))
+            node = await Node.started(place.copied(tmp_path / place.id))
+            stack.push_async_callback(node.stop)
+            started.append(node)
         await asyncio.to_thread(pinned, *started)
         yield started
-    finally:
-        for node in started:
-            await node.stop()
 
 
 async def test_a_request_with_an_attachment_goes_from_one_to_the_other(nodes, tmp_path):
@@ -143,9 +144,8 @@ async def test_a_request_with_an_attachment_goes_from_one_to_the_other(nodes, tm
         told = await here.done("send", "draft.json", "--attach", SUMMONS)
         message = told.split()[0]
         assert (await here.done("send", "draft.json", "--attach", SUMMONS)).split()[0] == message
-        sent = f"SELECT state FROM message WHERE direction = 'out' AND id = '{message}'"
-        await eventually(lambda: here.rows(sent) == [("handed_over",)])
-        assert there.incoming() == [(message, "handed_over")]
+        await eventually(lambda: there.messages("in") == [(message, "handed_over")])
+        await eventually(lambda: here.messages("out") == [(message, "handed_over")])
     assert f"in   handed_over   request.mla               {SENDER}" in await there.done("list", hooked=False)
     (content,) = there.rows("SELECT content FROM message WHERE direction = 'in'")[0]
     assert json.loads(content)["body"] == draft()["body"]
@@ -181,7 +181,16 @@ async def test_what_comes_while_it_is_down_is_there_once_in_order_and_acknowledg
     async with example.running():
         await eventually(lambda: len(example.rows("SELECT 1 FROM message")) > MESSAGES // 4)
     async with example.running():  # it was killed in the middle
-        await eventually(lambda: example.incoming() == [(id_, "handed_over") for id_ in expected])
+        await eventually(lambda: example.messages("in") == [(id_, "handed_over") for id_ in expected])
+        await recipient.call("PATCH", f"/webhooks/{example.webhook}", {"enabled": True})  # tried at once
+
+        async def all_told() -> bool:
+            _, webhook = await recipient.call("GET", f"/webhooks/{example.webhook}")
+            _, page = await recipient.call("GET", f"/events?limit=500&after={webhook['after']}")
+            return page["items"] == []
+
+        await eventually(all_told)
+        assert example.messages("in") == [(id_, "handed_over") for id_ in expected]
     _, page = await recipient.call("GET", "/messages?direction=in&state=available")
     assert page["items"] == []
 
