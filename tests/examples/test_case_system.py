@@ -98,6 +98,11 @@ def draft(**members: object) -> dict:
     return {**schemas.sample(2)["steps"][0]["draft"], "to": RECIPIENT, **members}
 
 
+async def enabled(example: Example, *, now: bool) -> None:
+    status, _ = await example.node.call("PATCH", f"/webhooks/{example.webhook}", {"enabled": now})
+    assert status == 200
+
+
 async def received(node: Node) -> list[str]:
     """Return the ids of what came in, in the order of the feed."""
     found, after = [], None
@@ -178,11 +183,12 @@ async def test_what_comes_while_it_is_down_is_there_once_in_order_and_acknowledg
     await eventually(arrived)
     expected = await received(recipient)
     assert sorted(expected) == sorted(ids)
+    await enabled(example, now=False)  # its next try could be hours away: only the feed tells
     async with example.running():
         await eventually(lambda: len(example.rows("SELECT 1 FROM message")) > MESSAGES // 4)
     async with example.running():  # it was killed in the middle
         await eventually(lambda: example.messages("in") == [(id_, "handed_over") for id_ in expected])
-        await recipient.call("PATCH", f"/webhooks/{example.webhook}", {"enabled": True})  # tried at once
+        await enabled(example, now=True)
 
         async def all_told() -> bool:
             _, webhook = await recipient.call("GET", f"/webhooks/{example.webhook}")
@@ -231,7 +237,10 @@ async def test_an_event_that_comes_again_changes_nothing_and_a_wrong_signature_i
             assert kept() == before
             assert await posted(example.url, secret.strip()) == status
         assert await posted(example.url, None) == 401
+        await eventually(lambda: example.rows("SELECT done FROM event WHERE id = 999999") == [(1,)])
         assert len(kept()[0]) == len(before[0]) + 1
+        _, reads = await recipient.call("GET", "/audit/entries?event=content.read")
+        assert len(reads["items"]) == 1
 
 
 async def posted(url: str, secret: str | None) -> int:
