@@ -284,8 +284,8 @@ async def test_a_peer_brings_some_blobs_at_once_and_not_any_number(door: Door, c
         asyncio.create_task(patch(call, bytes([number]) * 9, 0, body=slowly(), length=9))
         for number in range(4)
     ]
-    while len(await door.store.arriving_blobs(limit=9)) < len(running):
-        await asyncio.sleep(0.001)  # they are announced over connections of their own
+    while len(await door.store.arriving_blobs(limit=9)) < len(running):  # noqa: ASYNC110 - other connections
+        await asyncio.sleep(0.001)
     said = await put_blob(call, bytes(5))
     assert (said.status, said.code, said.headers["Retry-After"]) == (429, "rate_limited", "2")
     come.set()
