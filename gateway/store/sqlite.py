@@ -1,13 +1,16 @@
-"""SQLite: one process, one writer thread, and aiosqlite for what is read.
+"""SQLite: one process, one writer thread, and two ways to read.
 
-Several readers never wait for the writer (WAL); each commit is on disk before it returns
-(`synchronous=FULL`). A lock on a file beside the database keeps a second process out.
+What an index finds at once is read where it is asked for, on the event loop's own thread; lists and
+scans are aiosqlite's (docs/decisions/0013). Readers never wait for the writer (WAL); each commit is
+on disk before it returns (`synchronous=FULL`). A lock on a file beside the database keeps a second
+process out.
 """
 
 import asyncio
 import fcntl
 import os
 import sqlite3
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import cycle
@@ -36,8 +39,14 @@ _PRAGMAS = (
     "PRAGMA trusted_schema=OFF",
     "PRAGMA cache_size=-1024",  # KiB; what is more lies in the cache of the system, for all connections
 )
-_READ_CACHE = "PRAGMA cache_size=-256"
-"""KiB that a reading connection keeps: most reads are of rows just written, which the system has at hand."""
+_READING = ("PRAGMA query_only=ON", "PRAGMA cache_size=-256")
+"""Of a reading connection. It keeps few KiB: what was just written, the system has at hand."""
+_AT_ONCE_KEYS = 64
+"""The most keys that are looked up on the loop's thread: those of one batch of envelopes."""
+_AT_ONCE_S = 0.002
+"""How long a read may hold up the loop; what takes longer is broken off, and read by aiosqlite."""
+_STEPS = 1_000
+"""How many steps of SQLite's machine pass between two looks at the time: some 50 µs."""
 _REFUSED = (
     sqlite3.IntegrityError,
     sqlite3.DataError,
@@ -100,14 +109,44 @@ class _WriterTransaction:
         """Nothing to tell: there is no other process."""
 
 
+class _NearReader:
+    """A connection of the event loop's thread, for reads that are done before a thread would be awake."""
+
+    def __init__(self, path: Path) -> None:
+        self._connection = sqlite3.connect(path, isolation_level=None, cached_statements=256)
+        self._until_s = 0.0
+        for pragma in (*_PRAGMAS, *_READING, "PRAGMA busy_timeout=0"):
+            self._connection.execute(pragma)
+        self._connection.set_progress_handler(self._is_late, _STEPS)
+
+    def read(self, sql: str, arguments: tuple[Any, ...]) -> list[Any] | None:
+        """Return what *sql* selects; None if it cannot be had at once."""
+        self._until_s = time.monotonic() + _AT_ONCE_S
+        try:
+            return self._connection.execute(sql, arguments).fetchall()
+        except sqlite3.OperationalError:
+            return None
+
+    def _is_late(self) -> bool:
+        return time.monotonic() > self._until_s
+
+    def close(self) -> None:
+        self._connection.close()
+
+
 class SqliteDatabase:
     """A database file, opened for this process alone."""
 
     def __init__(
-        self, lock: FileLock, writer: sqlite3.Connection, readers: list[aiosqlite.Connection]
+        self,
+        lock: FileLock,
+        writer: sqlite3.Connection,
+        near: _NearReader,
+        readers: list[aiosqlite.Connection],
     ) -> None:
         self._lock = lock
         self._writer = writer
+        self._near = near
         self._readers = readers
         self._next_reader = cycle(readers)
         self._texts = Texts(pysqlite.dialect(paramstyle="qmark"))
@@ -126,6 +165,7 @@ class SqliteDatabase:
             raise Misconfigured(f"store.url: {error.strerror}") from None
         try:
             writer = await asyncio.to_thread(_opened_writer, path)
+            near = _NearReader(path)
             readers = [await _opened_reader(path) for _ in range(READERS)]
         except (sqlite3.Error, OSError) as error:
             lock.release()
@@ -133,21 +173,24 @@ class SqliteDatabase:
         except BaseException:
             lock.release()
             raise
-        return cls(lock, writer, readers)
+        return cls(lock, writer, near, readers)
 
     async def fetch(self, statement: Statement, **values: object) -> list[Any]:
         """Return what *statement* selects of what is committed. Raises Unavailable."""
         text = self._texts.of(statement)
-        return await self._read(text.sql, text.arguments(values))
+        return await self._read(text.sql, text.arguments(values), at_once=statement.brief)
 
     async def find(self, lookup: Lookup, keys: Sequence[tuple[object, ...]]) -> list[Any]:
         """Return the rows under *keys* of what is committed. Raises Unavailable."""
         found: list[Any] = []
         for some in chunks(keys):
-            found += await self._read(*self._texts.lookup(lookup, some))
+            found += await self._read(*self._texts.lookup(lookup, some), at_once=len(keys) <= _AT_ONCE_KEYS)
         return found
 
-    async def _read(self, sql: str, arguments: tuple[Any, ...]) -> list[Any]:
+    async def _read(self, sql: str, arguments: tuple[Any, ...], *, at_once: bool = False) -> list[Any]:
+        found = self._near.read(sql, arguments) if at_once else None
+        if found is not None:
+            return found
         try:
             return list(await next(self._next_reader).execute_fetchall(sql, arguments))
         except sqlite3.OperationalError as error:
@@ -187,6 +230,7 @@ class SqliteDatabase:
 
     async def close(self) -> None:
         """Close every connection and let the next process in."""
+        self._near.close()
         for reader in self._readers:
             await reader.close()
         await asyncio.get_running_loop().run_in_executor(self._thread, self._writer.close)
@@ -242,6 +286,6 @@ def _migrate(path: Path) -> None:
 
 async def _opened_reader(path: Path) -> aiosqlite.Connection:
     connection = await aiosqlite.connect(path, isolation_level=None, cached_statements=256)
-    for pragma in (*_PRAGMAS, "PRAGMA query_only=ON", _READ_CACHE):
+    for pragma in (*_PRAGMAS, *_READING):
         await connection.execute_fetchall(pragma)
     return connection

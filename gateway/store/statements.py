@@ -18,10 +18,16 @@ from gateway.store.tables import Kind
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Statement:
-    """A statement with named parameters; `columns` are the ones that an UPDATE sets."""
+    """A statement with named parameters.
+
+    Attributes:
+        columns: the ones that an UPDATE sets.
+        brief: a SELECT of few rows that an index leads to.
+    """
 
     clause: sa.Executable
     columns: tuple[str, ...] | None = None
+    brief: bool = False
 
 
 @dataclass(frozen=True, eq=False, slots=True)
