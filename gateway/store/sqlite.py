@@ -11,13 +11,14 @@ import fcntl
 import os
 import sqlite3
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import cycle
+from itertools import chain, cycle
 from pathlib import Path
 from typing import Any, TypeVar
 
 import aiosqlite
+import sqlalchemy as sa
 from sqlalchemy import create_engine
 from sqlalchemy.dialects.sqlite import pysqlite
 from sqlalchemy.pool import NullPool
@@ -45,6 +46,8 @@ _AT_ONCE_KEYS = 64
 """The most keys that are looked up on the loop's thread: those of one batch of envelopes."""
 _AT_ONCE_S = 0.002
 """How long a read may hold up the loop; what takes longer is broken off, and read by aiosqlite."""
+_INSERTED = 8
+"""The most rows of one INSERT."""
 _STEPS = 1_000
 """How many steps of SQLite's machine pass between two looks at the time: some 50 µs."""
 _REFUSED = (
@@ -95,12 +98,15 @@ class _WriterTransaction:
 
     async def write(self, statement: Statement, rows: Sequence[Mapping[str, object]]) -> None:
         text = self._texts.of(statement)
+        arguments = [text.arguments(row) for row in rows]
         try:
-            written = self._connection.executemany(text.sql, [text.arguments(row) for row in rows]).rowcount
+            if isinstance(statement.clause, sa.Insert):
+                for some in _runs(arguments):
+                    self._connection.execute(text.of_rows(len(some)), tuple(chain.from_iterable(some)))
+            elif self._connection.executemany(text.sql, arguments).rowcount != len(rows):
+                raise BadRow("a row was not where its version had been read")
         except _REFUSED as error:
             raise BadRow(f"the database refuses a row: {type(error).__name__}") from None
-        if written != len(rows):
-            raise BadRow("a row was not where its version had been read")
 
     async def result(self, future: Future[T]) -> T:
         return future.result()
@@ -236,6 +242,19 @@ class SqliteDatabase:
         await asyncio.get_running_loop().run_in_executor(self._thread, self._writer.close)
         self._thread.shutdown()
         self._lock.release()
+
+
+def _runs(rows: list[tuple[object, ...]]) -> Iterator[list[tuple[object, ...]]]:
+    """Yield *rows* in runs of _INSERTED or of smaller powers of two: there are few different statements.
+
+    Each execution lets another thread have the interpreter, and may wait long to get it back.
+    """
+    start, length = 0, _INSERTED
+    while start < len(rows):
+        while length > len(rows) - start:
+            length //= 2
+        yield rows[start : start + length]
+        start += length
 
 
 def _run(work: Awaitable[T]) -> T:

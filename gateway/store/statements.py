@@ -64,6 +64,10 @@ class Text:
         """Return the *values* of one execution in order."""
         return tuple(map(values.__getitem__, self.names))
 
+    def of_rows(self, count: int) -> str:
+        """Return this INSERT of one row as one of *count* rows."""
+        return self.sql + f", {self.sql[self.sql.rindex('(') :]}" * (count - 1)
+
 
 class Texts:
     """The compiled statements of one database."""
