@@ -31,7 +31,8 @@ from gateway.store.statements import Lookup, Statement, Texts
 
 T = TypeVar("T")
 
-READERS = 2
+READERS = 1
+"""Of aiosqlite: most reads are too brief for it."""
 _PRAGMAS = (
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=FULL",
