@@ -10,10 +10,9 @@ import asyncio
 import fcntl
 import os
 import sqlite3
-import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import chain, cycle
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,12 +26,11 @@ from gateway.core.errors import Misconfigured, Unavailable
 from gateway.core.ids import AuthorityId
 from gateway.store.database import BadRow, CommitUnknown, Transaction, chunks
 from gateway.store.migrations import REVISION, migrate
+from gateway.store.near import AT_ONCE_KEYS, NearReader
 from gateway.store.statements import Lookup, Statement, Texts
 
 T = TypeVar("T")
 
-READERS = 1
-"""Of aiosqlite: most reads are too brief for it."""
 _PRAGMAS = (
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=FULL",
@@ -43,14 +41,8 @@ _PRAGMAS = (
 )
 _READING = ("PRAGMA query_only=ON", "PRAGMA cache_size=-256")
 """Of a reading connection. It keeps few KiB: what was just written, the system has at hand."""
-_AT_ONCE_KEYS = 64
-"""The most keys that are looked up on the loop's thread: those of one batch of envelopes."""
-_AT_ONCE_S = 0.002
-"""How long a read may hold up the loop; what takes longer is broken off, and read by aiosqlite."""
 _INSERTED = 8
 """The most rows of one INSERT."""
-_STEPS = 1_000
-"""How many steps of SQLite's machine pass between two looks at the time: some 50 µs."""
 _REFUSED = (
     sqlite3.IntegrityError,
     sqlite3.DataError,
@@ -116,31 +108,6 @@ class _WriterTransaction:
         """Nothing to tell: there is no other process."""
 
 
-class _NearReader:
-    """A connection of the event loop's thread, for reads that are done before a thread would be awake."""
-
-    def __init__(self, path: Path) -> None:
-        self._connection = sqlite3.connect(path, isolation_level=None, cached_statements=256)
-        self._until_s = 0.0
-        for pragma in (*_PRAGMAS, *_READING, "PRAGMA busy_timeout=0"):
-            self._connection.execute(pragma)
-        self._connection.set_progress_handler(self._is_late, _STEPS)
-
-    def read(self, sql: str, arguments: tuple[Any, ...]) -> list[Any] | None:
-        """Return what *sql* selects; None if it cannot be had at once."""
-        self._until_s = time.monotonic() + _AT_ONCE_S
-        try:
-            return self._connection.execute(sql, arguments).fetchall()
-        except sqlite3.OperationalError:
-            return None
-
-    def _is_late(self) -> bool:
-        return time.monotonic() > self._until_s
-
-    def close(self) -> None:
-        self._connection.close()
-
-
 class SqliteDatabase:
     """A database file, opened for this process alone."""
 
@@ -148,14 +115,13 @@ class SqliteDatabase:
         self,
         lock: FileLock,
         writer: sqlite3.Connection,
-        near: _NearReader,
-        readers: list[aiosqlite.Connection],
+        near: NearReader,
+        reader: aiosqlite.Connection,
     ) -> None:
         self._lock = lock
         self._writer = writer
         self._near = near
-        self._readers = readers
-        self._next_reader = cycle(readers)
+        self._reader = reader
         self._texts = Texts(pysqlite.dialect(paramstyle="qmark"))
         self._thread = ThreadPoolExecutor(1, "store-writer")
 
@@ -172,15 +138,15 @@ class SqliteDatabase:
             raise Misconfigured(f"store.url: {error.strerror}") from None
         try:
             writer = await asyncio.to_thread(_opened_writer, path)
-            near = _NearReader(path)
-            readers = [await _opened_reader(path) for _ in range(READERS)]
+            near = NearReader(_opened_near(path))
+            reader = await _opened_reader(path)
         except (sqlite3.Error, OSError) as error:
             lock.release()
             raise Misconfigured(f"store.url: the database cannot be opened: {error}") from None
         except BaseException:
             lock.release()
             raise
-        return cls(lock, writer, near, readers)
+        return cls(lock, writer, near, reader)
 
     async def fetch(self, statement: Statement, **values: object) -> list[Any]:
         """Return what *statement* selects of what is committed. Raises Unavailable."""
@@ -191,7 +157,7 @@ class SqliteDatabase:
         """Return the rows under *keys* of what is committed. Raises Unavailable."""
         found: list[Any] = []
         for some in chunks(keys):
-            found += await self._read(*self._texts.lookup(lookup, some), at_once=len(keys) <= _AT_ONCE_KEYS)
+            found += await self._read(*self._texts.lookup(lookup, some), at_once=len(keys) <= AT_ONCE_KEYS)
         return found
 
     async def _read(self, sql: str, arguments: tuple[Any, ...], *, at_once: bool = False) -> list[Any]:
@@ -199,7 +165,7 @@ class SqliteDatabase:
         if found is not None:
             return found
         try:
-            return list(await next(self._next_reader).execute_fetchall(sql, arguments))
+            return list(await self._reader.execute_fetchall(sql, arguments))
         except sqlite3.OperationalError as error:
             raise Unavailable("the database cannot be read") from error
 
@@ -238,8 +204,7 @@ class SqliteDatabase:
     async def close(self) -> None:
         """Close every connection and let the next process in."""
         self._near.close()
-        for reader in self._readers:
-            await reader.close()
+        await self._reader.close()
         await asyncio.get_running_loop().run_in_executor(self._thread, self._writer.close)
         self._thread.shutdown()
         self._lock.release()
@@ -302,6 +267,13 @@ def _migrate(path: Path) -> None:
             connection.exec_driver_sql("COMMIT")
     finally:
         engine.dispose()
+
+
+def _opened_near(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None, cached_statements=256)
+    for pragma in (*_PRAGMAS, *_READING):
+        connection.execute(pragma)
+    return connection
 
 
 async def _opened_reader(path: Path) -> aiosqlite.Connection:
