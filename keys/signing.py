@@ -1,11 +1,8 @@
 """Signatures: Ed25519 in JWS (RFC 7515, RFC 8032, RFC 9864) and raw; ML-DSA-44 (FIPS 204).
 
-Why this is safe. A JWS is accepted in one form alone: a header of exactly `alg` `Ed25519`, `kid` and `typ`,
-compared before a key is chosen, so that there is no algorithm to confuse (RFC 8725 §3.1) and nothing to
-fetch; every part is canonical base64url, so that one signed content has one text. Ed25519 derives its
-nonce from key and message (RFC 8032 §5.1.6), so no bad random number can leak a key. Every role signs
-bytes of another shape: messages, profiles and cards carry their `typ` in the signed header, checkpoints
-begin with their origin; no key serves two roles anyway.
+Why this is safe. Ed25519 derives its nonce from key and message (RFC 8032 §5.1.6), so no bad random
+number can leak a key. Every role signs bytes of another shape: messages, profiles and cards carry
+their `typ` in the signed header, checkpoints begin with their origin; no key serves two roles anyway.
 A public key that is not a canonical point of the prime-order group is refused: under one of small
 order a signature holds for many messages, and under one with such a part verifiers disagree (RFC 8032
 §8.8 leaves the cofactor to them), which evidence cannot afford. ML-DSA-44 signs with fresh randomness
@@ -23,6 +20,10 @@ from functools import lru_cache
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey, MLDSA44PublicKey
+from joserfc import jws
+from joserfc.errors import BadSignatureError, JoseError
+from joserfc.jwk import OKPKey
+from joserfc.registry import HeaderParameter
 from nacl.bindings import crypto_core_ed25519_is_valid_point
 
 from keys.encoding import b64url, from_b64url, parse_object
@@ -35,12 +36,18 @@ LATTICE_PUBLIC_BYTES = 1312
 LATTICE_SIGNATURE_BYTES = 2420
 
 _COMPACT_PARTS = 3
-_MAX_HEADER = 512
-"""Characters of a protected header: twice what its three members need."""
 _KID = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
 
+# What joserfc accepts: one algorithm, whatever a header says, and three header members, `b64` and
+# `crit` not among them. Its own limit of 128,000 bytes would refuse messages that the protocol allows;
+# no token is longer than the envelope of 4 MiB that carries it (§6), and exact limits are the caller's.
+_REGISTRY = jws.JWSRegistry(algorithms=[ALGORITHM])
+_REGISTRY.header_registry = {
+    name: HeaderParameter(name, "str", required=True) for name in ("alg", "kid", "typ")
+}
+_REGISTRY.max_payload_length = 4 << 20
 
-@lru_cache(maxsize=1024)
+
 def kid(algorithm: str, public: bytes) -> str:
     """Return the key id: base64url of SHA-256 over `art18/kid/v1 00 algorithm 00 public` (§2)."""
     named = b"\x00".join((b"art18/kid/v1", algorithm.encode("ascii"), public))
@@ -64,12 +71,13 @@ def check_public(public: bytes) -> bytes:
 class SigningKey:
     """An Ed25519 private key: of a root, for messages, or one half of a log or witness key."""
 
-    __slots__ = ("_private", "kid", "public")
+    __slots__ = ("_jwk", "_private", "kid", "public")
 
     def __init__(self, private: Ed25519PrivateKey) -> None:
         self._private = private
         self.public = private.public_key().public_bytes_raw()
         self.kid = kid(ALGORITHM, self.public)
+        self._jwk = OKPKey.import_key(private)
 
     @classmethod
     def generate(cls) -> "SigningKey":
@@ -93,8 +101,7 @@ class SigningKey:
 
     def sign_compact(self, payload: bytes, typ: str) -> str:
         """Return *payload* as a compact JWS whose header is exactly `alg`, `kid`, `typ`."""
-        signed = f"{_header_text(self.kid, typ)}.{b64url(payload)}"
-        return f"{signed}.{b64url(self.sign(signed.encode('ascii')))}"
+        return jws.serialize_compact(_header(self.kid, typ), payload, self._jwk, registry=_REGISTRY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +124,7 @@ def verify_compact(token: str, typ: str, keys: Mapping[str, bytes]) -> Verified:
     """Return what the compact JWS *token* of type *typ* says, verified under one of *keys* (by kid).
 
     The header is compared before any key is chosen, so that the token cannot choose an algorithm.
+    The payload is decoded once, by joserfc; that its text is canonical is shown by encoding it again.
 
     Raises:
         MalformedToken: not a compact JWS in the one accepted form.
@@ -128,11 +136,17 @@ def verify_compact(token: str, typ: str, keys: Mapping[str, bytes]) -> Verified:
         raise MalformedToken("a compact JWS has three parts")
     header, payload, signature = parts
     signer = _parse_header(header, typ)
-    by = from_b64url(signature)
+    from_b64url(signature)
     if signer not in keys:
         raise UnknownKey(signer)
-    found = from_b64url(payload)
-    verify_raw(keys[signer], by, f"{header}.{payload}".encode("ascii"))
+    try:
+        found = jws.deserialize_compact(token, _public_jwk(keys[signer]), registry=_REGISTRY).payload
+    except BadSignatureError:
+        raise BadSignature("the signature does not verify") from None
+    except (JoseError, UnicodeError):
+        raise MalformedToken("not a compact JWS") from None
+    if b64url(found) != payload:
+        raise MalformedToken("base64url that is not canonical")
     return Verified(found, signer)
 
 
@@ -256,6 +270,11 @@ def _public(public: bytes) -> Ed25519PublicKey:
     return Ed25519PublicKey.from_public_bytes(check_public(public))
 
 
+@lru_cache(maxsize=1024)
+def _public_jwk(public: bytes) -> OKPKey:
+    return OKPKey.import_key(_public(public))
+
+
 @lru_cache(maxsize=256)
 def _lattice_public(public: bytes) -> MLDSA44PublicKey:
     return MLDSA44PublicKey.from_public_bytes(check_lattice_public(public))
@@ -265,14 +284,9 @@ def _header(signer: str, typ: str) -> dict[str, str]:
     return {"alg": ALGORITHM, "kid": signer, "typ": typ}
 
 
-@lru_cache(maxsize=1024)
-def _header_text(signer: str, typ: str) -> str:
-    return b64url(json.dumps(_header(signer, typ), separators=(",", ":")).encode("ascii"))
-
-
 def _parse_header(text: str, typ: str) -> str:
     """Return the kid of the protected header *text* that is exactly `alg`, `kid` and `typ`."""
-    if len(text) > _MAX_HEADER:
+    if len(text) > _REGISTRY.max_header_length:
         raise MalformedToken("a header longer than its three members need")
     return _known_header(text, typ)
 
