@@ -184,10 +184,10 @@ async def test_a_second_writer_is_busy_and_told_what_is_there(call: Caller) -> N
         yield sealed[2 * MIB :]
 
     first = asyncio.create_task(patch(call, sealed, 0, body=slowly(), length=len(sealed)))
+    while await offset(call, sealed) < 2 * MIB:
+        pass
     second = await put_blob(call, sealed)
-    while second.headers.get("Upload-Offset") != str(2 * MIB):
-        second = await put_blob(call, sealed)
-    assert (second.status, second.code) == (409, "blob_busy")
+    assert (second.status, second.code, second.headers["Upload-Offset"]) == (409, "blob_busy", str(2 * MIB))
     come.set()
     assert (await first).status == 204
 
