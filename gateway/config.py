@@ -11,6 +11,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from functools import cached_property
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -24,6 +25,7 @@ from pydantic_settings import (
 )
 from typing_extensions import override
 
+from gateway.core.address import Reach
 from gateway.core.errors import Malformed, Misconfigured
 from gateway.core.ids import parse_authority
 
@@ -116,6 +118,18 @@ class Hook(_Table):
     token_file: Annotated[
         Path, _says("The token of art18: what it shows here. The node lets it in at its first start.")
     ] = Path("cli.token")
+    webhook_networks: Annotated[
+        tuple[IPv4Network | IPv6Network, ...],
+        _says('Networks that webhooks may reach besides the public internet: ["10.1.0.0/16"].'),
+    ] = ()
+    webhook_http: Annotated[
+        bool, _says("Whether webhooks may go to http: too. What they carry is then read on the way.")
+    ] = False
+
+    @property
+    def reach(self) -> Reach:
+        """Where webhooks may go."""
+        return Reach(self.webhook_networks, self.webhook_http)
 
 
 class Console(_Table):
@@ -225,6 +239,9 @@ class Limits(_Table):
     free_disk_bytes: Annotated[
         int, Field(ge=0), _says("Bytes that stay free: with less, no attachment is taken.")
     ] = 2**30
+    event_streams: Annotated[
+        int, Field(ge=1, le=10_000), _says("Readers of events that may wait for the next at the same time.")
+    ] = 100
     drain_s: Annotated[
         int,
         Field(ge=0, le=600),
@@ -361,4 +378,6 @@ def _toml(value: object) -> str:
     """Return *value* as TOML; a JSON string is a TOML string too, but for DEL."""
     if isinstance(value, bool | int):
         return json.dumps(value)
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_toml, value))}]"
     return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")

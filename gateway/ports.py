@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from gateway.core.entry import Draft
+from gateway.core.event import FEED_TYPES, Event
 from gateway.core.ids import AuthorityId, CaseId, MessageId
 from gateway.core.note import Checkpoint
 from gateway.core.proof import Receipt
 from gateway.rows import (
+    AnnouncementRow,
     AnyRow,
     BlobRow,
     CaseRow,
@@ -81,6 +83,20 @@ class EntryFilter:
     event: str | None = None
     after_ms: int | None = None
     before_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventPage:
+    """Events in the order of the log, which has *size* entries and was looked at up to and with *seen*."""
+
+    events: tuple[Event, ...]
+    seen: int
+    size: int
+
+    @property
+    def more(self) -> bool:
+        """Whether there are entries that were not looked at."""
+        return self.seen < self.size - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,11 +271,45 @@ class Store(Protocol):
         """Yield the entries from *start* up to, not with, *end*: for verifying the log."""
         ...
 
-    # -- processes
-    async def own_route(self, peer: AuthorityId) -> bool:
-        """Return whether this process is the one that delivers to *peer* now.
+    # -- events and webhooks
+    async def log_size(self) -> int:
+        """Return how many entries the log has."""
+        ...
 
-        One process of an authority serves one peer at a time; on SQLite that is always this
+    async def events(self, *, after: int, limit: int, types: frozenset[str] = FEED_TYPES) -> EventPage:
+        """Return at most *limit* events of *types* after the entry *after*, -1 for all.
+
+        One question looks at a bounded part of the log: `seen` is how far, with events or without.
+        """
+        ...
+
+    async def event(self, index: int) -> Event | None:
+        """Return what the entry *index* is told as, to a feed or a webhook; None if it is internal."""
+        ...
+
+    def on_growth(self, tell: Callable[[], None]) -> None:
+        """Have *tell* called when this process has added to the log: a hint, as others add to it too."""
+        ...
+
+    async def pending(self, webhook: str, *, limit: int) -> list[AnnouncementRow]:
+        """Return what is on its way to *webhook*, oldest event first."""
+        ...
+
+    async def announcements(
+        self, webhook: str, *, cursor: int | None = None, limit: int = 50
+    ) -> list[AnnouncementRow]:
+        """Return what went to *webhook*, newest event first; *cursor* is the `entry` of the last one seen."""
+        ...
+
+    async def announced_before(self, time_ms: int, *, limit: int) -> list[AnnouncementRow]:
+        """Return what is not pending, and was last changed before *time_ms*, to any webhook."""
+        ...
+
+    # -- processes
+    async def own_route(self, peer: str) -> bool:
+        """Return whether this process is the one that delivers to *peer*, or another receiver, now.
+
+        One process of an authority serves one receiver at a time; on SQLite that is always this
         one. To be asked again before each round: the hold ends with the connection.
         """
         ...
@@ -293,7 +343,8 @@ class Probe(Protocol):
     """Told when a named fail-point is reached, so that a test can kill the process there.
 
     Points: `<change name>.before_commit`, `<change name>.after_commit` (in the committer),
-    `courier.before_post`, `courier.after_post`, `door.before_answer`.
+    `courier.before_post`, `courier.after_post`, `herald.before_post`, `herald.after_post`,
+    `door.before_answer`.
     """
 
     def reached(self, point: str) -> None:

@@ -23,14 +23,17 @@ from gateway.core.errors import GatewayFault, Unavailable
 from gateway.peering.client import PeerClient
 from gateway.peering.directory import Directory, PinnedPeer
 from gateway.peering.profiles import Publisher
+from gateway.peering.receivers import Receivers
 from gateway.ports import Change, Clock, Entropy, Probe
 from gateway.store import SqlStore, open_store
 from gateway.store.blobs import BlobFolder
 from gateway.web.context import Context
 from gateway.web.federation import federation_app
 from gateway.web.hook import hook_app
+from gateway.workers.announcer import HeraldParts
 from gateway.workers.cards import CardKeeper
 from gateway.workers.courier import Courier, Parts
+from gateway.workers.herald import Herald
 from gateway.workers.keeper import Keeper
 from gateway.workers.lanes import Lanes
 from gateway.workers.timekeeper import Timekeeper
@@ -147,10 +150,13 @@ async def running(settings: Settings, outside: Outside) -> AsyncIterator[Running
             store=inside.store, directory=inside.directory, dial=inside.dial, clock=outside.clock
         )
         courier = Courier(_parts(inside, keeper))
+        herald = Herald(_herald_parts(inside))
         doors = await _doors(inside, keeper, opened)
         delivering = asyncio.create_task(courier.run(), name="the courier")
+        telling = asyncio.create_task(herald.run(), name="the herald")
         workers = [
             delivering,
+            telling,
             asyncio.create_task(keeper.run(), name="the card keeper"),
             asyncio.create_task(
                 Keeper(store=inside.store, blobs=inside.blobs, clock=outside.clock).run(), name="the keeper"
@@ -162,7 +168,8 @@ async def running(settings: Settings, outside: Outside) -> AsyncIterator[Running
             yield Running({name: door.address for name, door in doors.items()}, workers)
         finally:
             courier.stop()
-            ending = asyncio.wait({delivering}, timeout=settings.limits.drain_s)
+            herald.stop()
+            ending = asyncio.wait({delivering, telling}, timeout=settings.limits.drain_s)
             await asyncio.gather(ending, *(door.close() for door in doors.values()))
             for worker in workers:
                 worker.cancel()
@@ -228,6 +235,17 @@ def _parts(inside: Inside, keeper: CardKeeper) -> Parts:
         cards_wanted=keeper.wanted,
         clock=inside.outside.clock,
         periods=inside.settings.clocks.periods_ms,
+        entropy=inside.outside.entropy,
+        probe=inside.outside.probe,
+    )
+
+
+def _herald_parts(inside: Inside) -> HeraldParts:
+    return HeraldParts(
+        store=inside.store,
+        receivers=Receivers(inside.settings.hook.reach),
+        storage=lambda: inside.identity.keyring().storage,
+        clock=inside.outside.clock,
         entropy=inside.outside.entropy,
         probe=inside.outside.probe,
     )

@@ -16,8 +16,9 @@ from gateway.ports import Change, Clock, Entropy, Probe, Recorded
 from gateway.store.batch import Pen
 from gateway.store.committer import Committer
 from gateway.store.database import BadRow, Database, Transaction
+from gateway.store.feed import FeedReads
 from gateway.store.ledger import ADD_HEAD, HEAD, HEAD_ID, LogStopped, opened_head
-from gateway.store.outbox import OutboxSignal
+from gateway.store.outbox import GrowthSignal, OutboxSignal
 from gateway.store.reads import RowReads
 from gateway.store.sqlite import SqliteDatabase
 from gateway.store.trail import NEWEST, TrailReads
@@ -26,7 +27,7 @@ from keys.signing import LogKeys
 _URL = "store.url: sqlite:///FILE or postgresql://USER@HOST/DATABASE"
 
 
-class SqlStore(RowReads, TrailReads):
+class SqlStore(RowReads, TrailReads, FeedReads):
     """The rows and the audit log of one authority; see `ports.Store`.
 
     Made by `open_store`, and ended with `close`.
@@ -37,6 +38,7 @@ class SqlStore(RowReads, TrailReads):
         self._pen = pen
         self._committer = committer
         self._outbox = outbox
+        self._growth = GrowthSignal()
 
     @property
     def broken(self) -> str | None:
@@ -45,7 +47,10 @@ class SqlStore(RowReads, TrailReads):
 
     async def record(self, change: Change) -> Recorded:
         """Return once *change* is durable. Raises Stale, Unavailable."""
-        return await self._committer.record(change)
+        recorded = await self._committer.record(change)
+        if recorded.entries:
+            self._growth.notify()
+        return recorded
 
     async def receipt(self, index: int) -> Receipt:
         """Return entry *index* with a proof to the newest signed checkpoint that covers it."""
@@ -64,13 +69,17 @@ class SqlStore(RowReads, TrailReads):
             return verify_checkpoint(text, self._pen.identity)
         return await self._committer.checkpoint()
 
-    async def own_route(self, peer: AuthorityId) -> bool:
+    async def own_route(self, peer: str) -> bool:
         """Return whether this process is the one that delivers to *peer* now."""
         return await self._database.own_route(peer)
 
     def on_outbox_change(self, tell: Callable[[], None]) -> None:
         """Have *tell* called when something may have become due: a hint, before callers are answered."""
         self._outbox.listen(tell)
+
+    def on_growth(self, tell: Callable[[], None]) -> None:
+        """Have *tell* called when this process has added to the log."""
+        self._growth.listen(tell)
 
     async def close(self) -> None:
         """Write what was handed in, sign the head, and close the database."""

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from gateway.rows import (
     AlarmRow,
+    AnnouncementRow,
     AnswerRow,
     AnyRow,
     BlobRow,
@@ -22,6 +23,7 @@ from gateway.rows import (
     ConflictRow,
     ContentRow,
     CurrentProfileRow,
+    CursorRow,
     EnvelopeRow,
     IdempotencyRow,
     MessageRow,
@@ -32,6 +34,7 @@ from gateway.rows import (
     SubjectRow,
     TokenRow,
     UploadRow,
+    WebhookRow,
 )
 
 Key = tuple[str | int, ...]
@@ -153,6 +156,9 @@ _KINDS: tuple[Kind[Any], ...] = (
     _kind(IdempotencyRow, "idempotency", "key"),
     _kind(TokenRow, "tokens", "id"),
     _kind(AlarmRow, "alarms", "code", "subject"),
+    _kind(WebhookRow, "webhooks", "id"),
+    _kind(CursorRow, "cursors", "webhook"),
+    _kind(AnnouncementRow, "announcements", "webhook", "entry", small=False),
 )
 KINDS: Mapping[type[Any], Kind[Any]] = {kind.row: kind for kind in _KINDS}
 
@@ -165,6 +171,7 @@ uploads = KINDS[UploadRow].table
 receipts = KINDS[ReceiptRow].table
 alarms = KINDS[AlarmRow].table
 notices = KINDS[NoticeRow].table
+announcements = KINDS[AnnouncementRow].table
 
 entries = sa.Table(
     "entries",
@@ -246,6 +253,8 @@ _where(
 _where("ix_notices_queued", equals(notices.c.state, "queued"), notices.c.peer, notices.c.entry)
 _where("ix_blobs_unclaimed", blobs.c.claimed_by.is_(None), blobs.c.peer)
 _where("ix_cases_clock", cases.c.clock_ms.is_not(None), cases.c.clock_ms)
+sa.Index(None, announcements.c.webhook, announcements.c.state, announcements.c.entry)
+sa.Index(None, announcements.c.changed_ms)
 sa.Index(None, uploads.c.claimed_by)
 _where("ix_entries_refused", refused(), entries.c.peer, entries.c.time_ms)
 sa.Index(None, receipts.c.id)

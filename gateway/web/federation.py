@@ -11,15 +11,16 @@ from aiohttp import web
 import gateway
 from gateway.core.entry import LATER, Entry, parse_entry
 from gateway.core.envelope import MAX_BYTES, MEDIA_TYPE
-from gateway.core.errors import Malformed, Misuse, NotProved, PeerFault, Stale
+from gateway.core.errors import Malformed, Misuse, NotProved, PeerFault
 from gateway.core.ids import AuthorityId, parse_digest, parse_message_id
 from gateway.core.proof import MAX_RECEIPT_BYTES, encode_hashes, parse_receipt
 from gateway.core.strict import members, parse_json, time_text
+from gateway.peering.alarms import raise_alarm
 from gateway.peering.client import BATCH_TYPE, MAX_BATCH, MAX_BATCH_BYTES
 from gateway.peering.directory import PinnedPeer
 from gateway.peering.reachability import reopen
-from gateway.ports import Change, EntryFilter
-from gateway.rows import AlarmRow, AnswerRow, Direction, MessageRow
+from gateway.ports import EntryFilter
+from gateway.rows import AnswerRow, Direction, MessageRow
 from gateway.web.answers import Answer
 from gateway.web.blobs import blob_routes
 from gateway.web.context import CONTEXT, Context
@@ -206,15 +207,7 @@ async def _sent(context: Context, peer: PinnedPeer, entry: Entry) -> MessageRow:
 
 async def _alarm(context: Context, peer: PinnedPeer) -> None:
     """Tell an operator that *peer* sent a receipt that does not hold (protocol §9)."""
-    code, subject = "receipt_not_proved", peer.row.authority
-    if await context.store.get(AlarmRow, code, subject) is None:
-        row = AlarmRow(
-            code=code, subject=subject, version=0, raised_ms=context.clock.now_ms(), detail="later receipt"
-        )
-        try:
-            await context.store.record(Change(name="alarm", puts=(row,)))
-        except Stale:
-            return  # raised by another request meanwhile
+    await raise_alarm(context.store, context.clock, "receipt_not_proved", peer.row.authority, "later receipt")
 
 
 async def _checkpoint(request: web.Request) -> web.Response:

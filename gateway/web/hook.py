@@ -13,6 +13,7 @@ from gateway.web import (
     attachments,
     audit,
     cases,
+    events,
     health,
     messages,
     metrics,
@@ -22,6 +23,7 @@ from gateway.web import (
     token_routes,
     tus,
     uploads,
+    webhooks,
 )
 from gateway.web.attachments import DOWNLOADS, Downloads
 from gateway.web.context import CONTEXT, Context
@@ -81,6 +83,16 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/audit/entries/{n}/proof", Scope.AUDIT, audit.proof),
     Route("GET", "/audit/checkpoint", Scope.AUDIT, audit.checkpoint),
     Route("GET", "/audit/verify", Scope.AUDIT, audit.verify),
+    Route("GET", "/events", Scope.READ, events.index),
+    Route("GET", "/webhooks", Scope.ADMIN, webhooks.index),
+    Route("POST", "/webhooks", Scope.ADMIN, webhooks.create),
+    Route("GET", "/webhooks/{id}", Scope.ADMIN, webhooks.show),
+    Route("PATCH", "/webhooks/{id}", Scope.ADMIN, webhooks.change),
+    Route("DELETE", "/webhooks/{id}", Scope.ADMIN, webhooks.remove),
+    Route("POST", "/webhooks/{id}/rotate", Scope.ADMIN, webhooks.rotate),
+    Route("POST", "/webhooks/{id}/test", Scope.ADMIN, webhooks.ping),
+    Route("GET", "/webhooks/{id}/deliveries", Scope.ADMIN, webhooks.deliveries),
+    Route("POST", "/webhooks/{id}/deliveries/{delivery}/redeliver", Scope.ADMIN, webhooks.redeliver),
 )
 
 
@@ -91,6 +103,8 @@ def hook_app(context: Context) -> web.Application:
     app[TOKENS] = Tokens(context.store, context.clock)
     app[METRICS] = Metrics()
     app[DOWNLOADS] = Downloads()
+    app[events.FEED] = events.Feed(context.store, context.settings.limits.event_streams)
+    app.on_shutdown.append(app[events.FEED].stop)
     app.cleanup_ctx.append(uploads.uploads_under_way)
     app.on_response_prepare.append(secured)
     app.on_response_prepare.append(tus.stamped)
