@@ -23,8 +23,9 @@ MEDIA_TYPE = "application/yaml"
 _HERE = "#/components/schemas/"
 _REFERENCE = re.compile(r"""\$ref: (['"]?)([\w./-]+\.json(?:#[\w$./~-]*)?)\1""")
 _BY_KIND = ("draft.json", "message.json")
-_OF_FILES = frozenset({"$schema", "$id", "$defs"})
-_PARTS: Mapping[str, str] = {"$defs": "", "properties": "member", "items": "item"}
+_OF_FILES = frozenset({"$schema", "$id", "$defs", "title"})
+"""What a component has not: it is known by its name, and generators would name classes by titles."""
+_PARTS: Mapping[str, str] = {"$defs": "form", "properties": "member", "items": "item"}
 
 
 @cache
@@ -69,7 +70,7 @@ class _Components:
                 "kind": {**load(f"kinds/{kind}")["properties"]["kind"], "type": "string"},
                 "body": {"$ref": f"kinds/{kind}.json#/$defs/body"},
             }
-            schema = {**frame, "title": load(f"kinds/{kind}")["title"], "properties": members}
+            schema = {**frame, "description": load(f"kinds/{kind}")["title"], "properties": members}
             mapping[kind] = self._put(f"{stem}.{kind}", (stem, kind), schema)
         choice = {
             "title": frame["title"],
@@ -100,7 +101,9 @@ class _Components:
 
 
 def _name(file: str, fragment: str) -> str:
-    """Return what to call a part of a file: `uuid` of the shared ones, else `message.member.urgency`."""
-    stem = file.rpartition("/")[2]
-    parts = ["" if stem == "defs" else stem, *(_PARTS.get(part, part) for part in fragment.split("/")[1:])]
-    return ".".join(filter(None, parts))
+    """Return what to call a part of a file: `uuid`, `request.mla.body`, `profile.form.contact`."""
+    folder, _, stem = file.rpartition("/")
+    parts = [_PARTS.get(part, part) for part in fragment.split("/")[1:]]
+    if stem == "defs":
+        return ".".join(parts[1:])
+    return ".".join((stem, *(parts[1:] if folder else parts)))

@@ -70,8 +70,12 @@ async def _unencoded(request: web.Request, handler: Handler) -> web.StreamRespon
 
 
 async def secured(request: web.Request, response: web.StreamResponse) -> None:
-    """Give an answer, streamed ones too, its request id and the headers that browsers heed."""
-    response.headers.update(_HEADERS)
+    """Give an answer, streamed ones too, its request id and the headers that browsers heed.
+
+    What the answer says itself stands: a page has the policy that it needs.
+    """
+    for name, value in _HEADERS.items():
+        response.headers.setdefault(name, value)
     if REQUEST_ID in request:
         response.headers[_REQUEST_ID_HEADER] = request[REQUEST_ID]
 
