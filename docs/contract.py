@@ -138,7 +138,8 @@ class _Page:
                 shown = "".join(self._problem(code, one) for code, one in examples.items())
                 yield shown
                 continue
-            yield f"<p>{self._form(found['schema'])} <small><code>{escape(media_type)}</code></small></p>"
+            form = self._form(found["schema"]) if found["schema"] else ""
+            yield f"<p>{form} <small><code>{escape(media_type)}</code></small></p>"
             for one in examples.values():
                 example = self._at(one)
                 yield _details(escape(example.get("summary", "Example")), example["value"])

@@ -69,6 +69,7 @@ class _Components:
                 **frame["properties"],
                 "kind": {**load(f"kinds/{kind}")["properties"]["kind"], "type": "string"},
                 "body": {"$ref": f"kinds/{kind}.json#/$defs/body"},
+                "translations": _translations(kind),
             }
             schema = {**frame, "description": load(f"kinds/{kind}")["title"], "properties": members}
             mapping[kind] = self._put(f"{stem}.{kind}", (stem, kind), schema)
@@ -98,6 +99,14 @@ class _Components:
                 for key, one in value.items()
             }
         return [self._rewritten(one, base) for one in value] if isinstance(value, list) else value
+
+
+def _translations(kind: str) -> dict[str, Any]:
+    """Return the member that holds the translations of a body of *kind*."""
+    frame = load("message")
+    form = frame["$defs"]["translation"]
+    members = {**form["properties"], "body": {"$ref": f"kinds/{kind}.json#/$defs/body"}}
+    return {**frame["properties"]["translations"], "items": {**form, "properties": members}}
 
 
 def _name(file: str, fragment: str) -> str:
