@@ -26,7 +26,7 @@ _MARKS = re.compile(r"`([^`]+)`|\*\*([^*]+)\*\*|\[([^\]]+)\]\(([^)]+)\)")
 
 def page() -> str:
     """Return the whole page."""
-    return _Page(yaml.load(document(), yaml.CSafeLoader)).text()  # noqa: S506 - the safe loader, in C
+    return _Page(yaml.load(document(), yaml.CSafeLoader)).text()
 
 
 def write() -> None:
@@ -53,16 +53,18 @@ class _Page:
         parts = [
             "<!doctype html>",
             '<html lang="en">',
-            '<head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">',
+            '<head><meta charset="utf-8">',
+            '<meta name="viewport" content="width=device-width, initial-scale=1">',
             f"<title>{escape(info['title'])}</title>",
             f"<style>{_STYLE.read_text(encoding='utf-8')}</style></head>",
             "<body>",
-            f'<header><h1>{escape(info["title"])}</h1><p class="lead">{escape(info["summary"])}</p></header>',
+            f"<header><h1>{escape(info['title'])}</h1>",
+            f'<p class="lead">{escape(info["summary"])}</p></header>',
             *self._contents(),
             "<main>",
             _prose(info["description"]),
-            '<p>The same for programs: <a href="/v1/openapi.yaml"><code>GET /v1/openapi.yaml</code></a>,'
-            f" OpenAPI {escape(self._contract['openapi'])}, with the schema of every kind of message.</p>",
+            '<p>The same for programs: <a href="/v1/openapi.yaml"><code>GET /v1/openapi.yaml</code></a>,',
+            f"OpenAPI {escape(self._contract['openapi'])}, with the schema of every kind of message.</p>",
             *(part for tag in self._contract["tags"] for part in self._tag(tag)),
             *self._common(),
             *self._forms(),
@@ -81,7 +83,9 @@ class _Page:
                 link = f'<a href="#{operation["operationId"]}">{escape(operation["summary"])}</a>'
                 yield f"<li>{_method(method)}{link}</li>"
             yield "</ul>"
-        yield '<p><a href="#answers">Common answers</a></p><p><a href="#forms">Forms</a></p><p><a href="#kinds">Kinds of message</a></p></nav>'
+        yield '<p><a href="#answers">Common answers</a></p>'
+        yield '<p><a href="#forms">Forms</a></p>'
+        yield '<p><a href="#kinds">Kinds of message</a></p></nav>'
 
     def _tag(self, tag: Mapping[str, str]) -> Iterator[str]:
         yield f'<h2 id="{_slug(tag["name"])}">{escape(tag["name"])}</h2>{_prose(tag["description"])}'
@@ -93,7 +97,8 @@ class _Page:
         scopes = [scope for one in operation["security"] for scope in one["bearer"]]
         scope = f"scope <code>{escape(scopes[0])}</code>" if scopes else "no token"
         yield f'<section class="operation" id="{name}"><header>'
-        yield f'<h3><a href="#{name}">{escape(operation["summary"])}</a></h3><span class="scope">{scope}</span>'
+        yield f'<h3><a href="#{name}">{escape(operation["summary"])}</a></h3>'
+        yield f'<span class="scope">{scope}</span>'
         yield f"<p>{_method(method)} <code>{escape(path)}</code></p></header>"
         yield _prose(operation["description"])
         if "parameters" in operation:
@@ -166,13 +171,16 @@ class _Page:
             yield f"<code>{escape(name)}</code>{optional}", f"{self._said(member)}{self._form(member)}"
 
     def _said(self, member: Mapping[str, Any]) -> str:
-        said = member.get("description") or self._at(member).get("description", "")
-        return _prose(said) if said and not member.get("$ref", "").startswith("#/components/schemas/M") else ""
+        """Return what is said of a member; a form that has its own place on the page speaks there."""
+        elsewhere = member.get("$ref", "").rpartition("/")[2] in self._own
+        return _prose(
+            member.get("description") or ("" if elsewhere else self._at(member).get("description", ""))
+        )
 
     def _messages(self) -> Iterator[str]:
         yield '<h2 id="kinds">Kinds of message</h2>'
-        yield "<p>The schema of a draft of each kind stands in the document, as <code>draft.</code> and the kind."
-        yield " <code>art18 new KIND</code> prints one to fill in.</p>"
+        yield "<p>The schema of a draft of each kind is in the document: <code>draft.</code> and the kind."
+        yield "<code>art18 new KIND</code> prints one to fill in.</p>"
         for phase in schemas.load("case-machine")["phases"]:
             found = [(kind, schemas.load(f"kinds/{kind}")) for kind in phase["kinds"]]
             yield f"<h4>{escape(phase['title'])}</h4>"
@@ -186,19 +194,22 @@ class _Page:
 
     def _form(self, schema: Mapping[str, Any]) -> str:
         """Return in a few words what a value looks like."""
-        if "$ref" in schema:
-            return self._named(schema["$ref"].rpartition("/")[2])
-        if "anyOf" in schema:
-            return " or ".join(self._form(one) for one in schema["anyOf"])
-        if "enum" in schema:
-            return _codes("null" if one is None else str(one) for one in schema["enum"])
-        if "const" in schema:
-            return _codes([json.dumps(schema["const"])])
-        if "items" in schema:
-            return f"list of {self._form(schema['items'])}"
-        if isinstance(schema.get("additionalProperties"), dict):
-            return f"by name: {self._form(schema['additionalProperties'])}"
-        return f'<span class="soft">{escape(" or ".join(self._words(schema)))}</span>'
+        match schema:
+            case {"$ref": target}:
+                form = self._named(target.rpartition("/")[2])
+            case {"anyOf": choices}:
+                form = " or ".join(map(self._form, choices))
+            case {"enum": values}:
+                form = _codes("null" if one is None else str(one) for one in values)
+            case {"const": value}:
+                form = _codes([json.dumps(value)])
+            case {"items": items}:
+                form = f"list of {self._form(items)}"
+            case {"additionalProperties": dict() as values}:
+                form = f"by name: {self._form(values)}"
+            case _:
+                form = f'<span class="soft">{escape(" or ".join(self._words(schema)))}</span>'
+        return form
 
     def _words(self, schema: Mapping[str, Any]) -> Iterator[str]:
         types = schema.get("type", "any")

@@ -15,6 +15,7 @@ from aiohttp import web
 from schemas.contract import MEDIA_TYPE, document
 
 _STYLE = re.compile("<style>(.*?)</style>", re.DOTALL)
+_POLICY = "default-src 'none'; style-src {}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 
 async def openapi(_request: web.Request) -> web.Response:
@@ -32,6 +33,7 @@ async def page(_request: web.Request) -> web.Response:
 def _page() -> tuple[str, str]:
     """Return the page, and the policy under which a browser shows it."""
     text = (files("schemas") / "openapi.html").read_text(encoding="utf-8")
-    styles = [base64.b64encode(hashlib.sha256(one.encode()).digest()).decode() for one in _STYLE.findall(text)]
-    allowed = " ".join(f"'sha256-{digest}'" for digest in styles)
-    return text, f"default-src 'none'; style-src {allowed}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    styles = [
+        base64.b64encode(hashlib.sha256(one.encode()).digest()).decode() for one in _STYLE.findall(text)
+    ]
+    return text, _POLICY.format(" ".join(f"'sha256-{digest}'" for digest in styles))

@@ -22,9 +22,8 @@ PROBLEM = "application/problem+json"
 _PLACE = "urn:contract"
 _TOLD = frozenset(
     {
-        "accept-ranges", "allow", "content-disposition", "content-range", "etag", "idempotency-replayed", "link",
-        "location", "repr-digest", "retry-after", "upload-defer-length", "upload-expires", "upload-length",
-        "upload-metadata", "upload-offset", "www-authenticate",
+        "accept-ranges", "allow", "content-disposition", "content-range", "etag", "link", "location",
+        "repr-digest", "retry-after", "upload-expires", "upload-length", "upload-offset", "www-authenticate",
     }
 )  # fmt: skip
 """Headers that mean something here: none of them comes unless the contract names it."""
@@ -80,7 +79,8 @@ def check_answer(method: str, path: str, status: int, headers: Mapping[str, str]
     if media_type in {"application/json", PROBLEM} and "*/*" not in response["content"]:
         value = json.loads(body)
         errors = [
-            f"{error.instance_path}: {error.message}" for error in _closed(content["schema"]).iter_errors(value)
+            f"{error.instance_path}: {error.message}"
+            for error in _closed(content["schema"]).iter_errors(value)
         ]
         assert not errors, f"{what}: {errors}"
         if media_type == PROBLEM:
@@ -134,7 +134,7 @@ def _validator(schema: str, *, closed: bool = False) -> jsonschema_rs.Draft20201
 
 @cache
 def _registry(*, closed: bool) -> jsonschema_rs.Registry:
-    """Return the components of the contract; *closed*: objects have the members that are named, and no others."""
+    """Return the components of the contract; *closed*: no members but those named."""
     components = copy.deepcopy(contract()["components"]["schemas"])
     if closed:
         for schema in components.values():
