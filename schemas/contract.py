@@ -94,6 +94,9 @@ class _Components:
 
     def _rewritten(self, value: Any, base: str) -> Any:  # noqa: ANN401 - any part of a schema
         if isinstance(value, dict):
+            if value.get("const") is True:  # generators trip over a constant that is no text
+                rest = {key: one for key, one in value.items() if key != "const"}
+                return {**rest, "type": "boolean", "not": {"const": False}}
             return {
                 key: self.bring(one, base) if key == "$ref" else self._rewritten(one, base)
                 for key, one in value.items()
