@@ -98,10 +98,15 @@ def node_b(folder: Path, port: int) -> web.Application:
         receipt = json.dumps({"received": digest.hex(), "time": time.time()}).encode()
         return web.Response(body=me.signing.sign(receipt) + receipt)
 
+    return application("b", folder, port, server_context(folder), [web.post("/in", receive)])
+
+
+def server_context(folder: Path) -> ssl.SSLContext:
+    """Return the TLS context of a server with the certificate in *folder*."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
-    return application("b", folder, port, context, [web.post("/in", receive)])
+    return context
 
 
 def node_a(folder: Path, port: int, peer_port: int) -> web.Application:

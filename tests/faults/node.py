@@ -1,15 +1,16 @@
-"""A node that kills itself with SIGKILL at the n-th passing of a named fail-point.
+"""A node in a process of its own, forked from one that has loaded everything: a start costs no imports.
 
-python -m tests.faults.node --config FILE --kill settle.before_commit:2
+With `kill` (`POINT:N`) it ends itself with SIGKILL at the n-th passing of a named fail-point.
 """
 
-import argparse
 import os
 import signal
+import sys
 from pathlib import Path
 
 from gateway import config
 from gateway.app.process import run
+from gateway.core.errors import GatewayFault
 
 
 class Killer:
@@ -25,14 +26,23 @@ class Killer:
                 os.kill(os.getpid(), signal.SIGKILL)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--config", type=Path, required=True)
-    parser.add_argument("--kill", required=True, help="POINT:N")
-    options = parser.parse_args()
-    point, _, passing = options.kill.rpartition(":")
-    run(config.load(options.config), probe=Killer(point, int(passing)))
-
-
-if __name__ == "__main__":
-    main()
+def serve(config_file: str, kill: str | None) -> None:
+    """Run the node of *config_file*; its `ready` lines go to node.ready beside it, its log to node.log."""
+    folder = Path(config_file).parent
+    for number, name, flags in (
+        (1, "node.ready", os.O_TRUNC),
+        (2, "node.log", os.O_APPEND),
+    ):
+        handle = os.open(folder / name, os.O_WRONLY | os.O_CREAT | flags, 0o600)
+        os.dup2(handle, number)
+        os.close(handle)
+    sys.stdout = os.fdopen(1, "w", closefd=False)
+    sys.stderr = os.fdopen(2, "w", closefd=False)
+    probe = None
+    if kill is not None:
+        point, _, passing = kill.rpartition(":")
+        probe = Killer(point, int(passing))
+    try:
+        run(config.load(Path(config_file)), probe=probe)
+    except GatewayFault as fault:
+        raise SystemExit(str(fault)) from None

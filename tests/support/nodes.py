@@ -1,19 +1,29 @@
 """Real node processes for tests: set up, started, asked through the hook, ended by their id."""
 
 import asyncio
+import contextlib
 import json
+import multiprocessing
 import shutil
-import signal
 import socket
-import subprocess
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from unittest import mock
 
 import aiohttp
+from click.testing import CliRunner
+
+from gateway.cli import card, foundation, program
+from keys.passwords import LEAST
+from tests.faults.node import serve
 
 READY_DOORS = 2
+_LOOK_S = 0.02
+_FORKS = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload(["tests.faults.node", "gateway.app.node"])
 
 
 def free_port() -> int:
@@ -23,13 +33,21 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def art18(*words: str, code: int = 0) -> str:
-    """Run the command line as a user would; return standard output."""
-    done = subprocess.run(
-        [sys.executable, "-m", "gateway", *words], capture_output=True, text=True, check=False, timeout=60
-    )
-    assert done.returncode == code, f"art18 {words[0]}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+def art18(*words: str) -> str:
+    """Run a command as a user would, but in this process; return standard output."""
+    done = CliRunner().invoke(program.art18, list(words))
+    assert done.exit_code == 0, f"art18 {words[0]}: {done.exit_code}\n{done.output}"
     return done.stdout
+
+
+@contextlib.contextmanager
+def cheap_passphrases() -> Iterator[None]:
+    """Let key stores that are made in this process cost little: what is tested is what is in them."""
+    with contextlib.ExitStack() as patched:
+        for module, name in ((foundation, "write_vault"), (foundation, "write_root"), (card, "write_vault")):
+            cheap = partial(getattr(module, name), strength=LEAST)
+            patched.enter_context(mock.patch.object(module, name, cheap))
+        yield
 
 
 @dataclass(frozen=True)
@@ -59,70 +77,64 @@ def set_up(folder: Path, authority: str) -> Place:
     """Make a data folder with the real `init`."""
     place = Place(folder=folder, id=authority, federation=free_port(), hook=free_port())
     country = authority[:2].upper()
-    art18(
-        "init", str(folder), "--authority", authority, "--country", country, "--name", f"Example {country}",
-        "--domain", f"{authority.replace('.', '-')}.example",
-        "--endpoint", f"https://127.0.0.1:{place.federation}",
-        "--federation-port", str(place.federation), "--hook-port", str(place.hook),
-    )  # fmt: skip
+    with cheap_passphrases():
+        art18(
+            "init", str(folder), "--authority", authority, "--country", country, "--name",
+            f"Example {country}", "--domain", f"{authority.replace('.', '-')}.example",
+            "--endpoint", f"https://127.0.0.1:{place.federation}",
+            "--federation-port", str(place.federation), "--hook-port", str(place.hook),
+        )  # fmt: skip
     return place
 
 
 class Node:
     """One node process, and a client of its hook."""
 
-    def __init__(self, place: Place, child: subprocess.Popen[str]) -> None:
+    def __init__(self, place: Place, child: BaseProcess) -> None:
         self.place, self._child = place, child
 
     @classmethod
     async def started(cls, place: Place, *, kill: str | None = None) -> "Node":
         """Start the node; with *kill* (`POINT:N`) it ends itself there."""
-        module = ["gateway", "run"] if kill is None else ["tests.faults.node"]
-        argv = [sys.executable, "-m", *module, "--config", place.config]
-        if kill is not None:
-            argv += ["--kill", kill]
-        return cls(place, await asyncio.to_thread(cls._started, argv, place))
-
-    @classmethod
-    def _started(cls, argv: list[str], place: Place) -> subprocess.Popen[str]:
-        with (place.folder / "node.log").open("ab") as log:
-            child = subprocess.Popen(
-                argv, stdout=subprocess.PIPE, stderr=log, stdin=subprocess.DEVNULL, text=True
-            )
-        cls._wait_ready(child, place)
-        return child
+        return cls(place, await asyncio.to_thread(cls._started, place, kill))
 
     @staticmethod
-    def _wait_ready(child: subprocess.Popen[str], place: Place) -> None:
-        assert child.stdout is not None
-        ready = 0
-        for line in child.stdout:
-            ready += line.startswith("ready ")
-            if ready == READY_DOORS:
-                return
-        log = (place.folder / "node.log").read_text()[-3000:]
-        raise AssertionError(f"{place.id} ended with {child.wait()} before it was ready:\n{log}")
+    def _started(place: Place, kill: str | None) -> BaseProcess:
+        lines = place.folder / "node.ready"
+        lines.unlink(missing_ok=True)
+        child = _FORKS.Process(target=serve, args=(place.config, kill), daemon=True)
+        child.start()
+        while not lines.exists() or lines.read_text().count("ready ") < READY_DOORS:
+            child.join(_LOOK_S)
+            if child.exitcode is not None:
+                log = (place.folder / "node.log").read_text()[-3000:]
+                raise AssertionError(f"{place.id} ended with {child.exitcode} before it was ready:\n{log}")
+        return child
 
-    async def died(self) -> int:
-        """Return the exit code once the process has ended."""
-        return await asyncio.to_thread(self._child.wait, 60)
+    @property
+    def pid(self) -> int:
+        assert self._child.pid is not None
+        return self._child.pid
 
     @property
     def running(self) -> bool:
-        return self._child.poll() is None
+        return self._child.exitcode is None
+
+    async def died(self) -> int:
+        """Return the exit code once the process has ended."""
+        await asyncio.to_thread(self._child.join, 60)
+        assert self._child.exitcode is not None
+        return self._child.exitcode
 
     async def stop(self) -> int:
         """End the process by its id and return its exit code."""
         if self.running:
-            self._child.send_signal(signal.SIGTERM)
-        try:
-            return await asyncio.to_thread(self._child.wait, 30)
-        except subprocess.TimeoutExpired:
+            self._child.terminate()
+        await asyncio.to_thread(self._child.join, 30)
+        if self._child.exitcode is None:
             self._child.kill()
-            raise
-        finally:
-            if self._child.stdout is not None:
-                self._child.stdout.close()
+            raise TimeoutError(f"{self.place.id} does not stop")
+        return self._child.exitcode
 
     async def call(
         self, method: str, path: str, body: object = None, *, headers: dict[str, str] | None = None
