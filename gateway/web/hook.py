@@ -1,7 +1,7 @@
 """The hook: the door for the authority's own systems and the command line.
 
 Plain HTTP for this machine, a bearer token with scopes on each request. `ROUTES` is the whole
-of what it serves below `/v1`.
+of what it serves below `/v1`, but for its contract (schemas/openapi.yaml), which everybody may read.
 """
 
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ from gateway.web import (
     attachments,
     audit,
     cases,
+    contract,
     events,
     health,
     messages,
@@ -110,6 +111,8 @@ def hook_app(context: Context) -> web.Application:
     app.on_response_prepare.append(tus.stamped)
     for route in ROUTES:
         app.router.add_route(route.method, f"/v1{route.path}", guarded(route.scope, route.handler))
+    app.router.add_get("/v1/openapi.yaml", contract.openapi, allow_head=False)
+    app.router.add_get("/docs", contract.page, allow_head=False)
     app.router.add_get("/livez", health.livez, allow_head=False)
     app.router.add_get("/readyz", health.readyz, allow_head=False)
     app.router.add_get("/metrics", metrics.metrics, allow_head=False)

@@ -36,9 +36,10 @@ async def submit(request: web.Request) -> web.Response:
     dry_run = flag(query(request, "dry_run").get("dry_run"), what="dry_run")
     raw = await read_json_bytes(request)
     submission = Submission(request.app[CONTEXT], request[BEARER].id, language_of(request))
+    key = request.headers.get("Idempotency-Key")
     if dry_run:
-        return respond(await submission.dry_run(raw))
-    answer = await submission.submit(raw, request.headers.get("Idempotency-Key"))
+        return respond(await submission.dry_run(raw, key))
+    answer = await submission.submit(raw, key)
     return respond_bytes(answer.body, status=answer.status, headers={"Location": answer.location})
 
 

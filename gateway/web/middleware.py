@@ -24,10 +24,11 @@ _OTHER = "other"
 _HEADERS = {
     hdrs.SERVER: "art18",
     hdrs.CACHE_CONTROL: "no-store",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
+_POLICY = "Content-Security-Policy"
+_LOAD_NOTHING = "default-src 'none'; frame-ancestors 'none'"
 _REQUEST_ID_HEADER = "X-Request-ID"
 
 _log = structlog.get_logger(__name__)
@@ -70,8 +71,12 @@ async def _unencoded(request: web.Request, handler: Handler) -> web.StreamRespon
 
 
 async def secured(request: web.Request, response: web.StreamResponse) -> None:
-    """Give an answer, streamed ones too, its request id and the headers that browsers heed."""
+    """Give an answer, streamed ones too, its request id and the headers that browsers heed.
+
+    A browser loads nothing for it, unless it brings a policy of its own.
+    """
     response.headers.update(_HEADERS)
+    response.headers.setdefault(_POLICY, _LOAD_NOTHING)
     if REQUEST_ID in request:
         response.headers[_REQUEST_ID_HEADER] = request[REQUEST_ID]
 

@@ -110,8 +110,13 @@ class Submission:
                     raise
         raise Unavailable("others are changing the same case")
 
-    async def dry_run(self, raw: bytes) -> dict[str, object]:
-        """Judge the draft *raw* as `submit` would, and write nothing. Raises as `submit`."""
+    async def dry_run(self, raw: bytes, key: str | None) -> dict[str, object]:
+        """Judge the draft *raw* as `submit` would, and write nothing. Raises as `submit`.
+
+        A *key* is looked at for its form alone: nothing was answered under it yet.
+        """
+        if key is not None:
+            Keyed.of(self._actor, key, raw)
         judged = await self._judge(parse_draft(raw))
         return {"dry_run": True, "state": judged.state, "findings": self._told(judged.findings)}
 

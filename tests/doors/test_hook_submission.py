@@ -245,6 +245,8 @@ async def test_a_dry_run_writes_nothing_and_says_what_would_be_found(hook):
     before = hook.counts()
     sound = await hook("POST", "/messages?dry_run=true", draft(), headers={"Idempotency-Key": "k"})
     assert (sound.status, sound.json) == (200, {"dry_run": True, "state": "queued", "findings": []})
+    form = await hook("POST", "/messages?dry_run=true", draft(), headers={"Idempotency-Key": "two words"})
+    assert (form.status, form.code) == (400, "malformed")
     wrong = await hook("POST", "/messages?dry_run=true", faulty())
     assert (wrong.status, wrong.code) == (422, "findings")
     over = await hook("POST", "/messages?dry_run=true", faulty(override={"reason": "practice"}))

@@ -43,6 +43,7 @@ from tests.support.authorities import (
     message,
     pin,
 )
+from tests.support.contract import check_answer
 from tests.support.stores import make_store
 
 US = "qo.justice"
@@ -128,6 +129,7 @@ class Hook:
         token: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Said:
+        """Ask for any path; the answer is one that the contract knows."""
         bearer = self.token if token is None else token
         sent = {"Authorization": f"Bearer {bearer}"} if bearer else {}
         if body is not None and not isinstance(body, bytes):
@@ -135,7 +137,9 @@ class Hook:
         if isinstance(body, bytes):
             body = io.BytesIO(body)
         async with self.client.request(method, path, data=body, headers=sent | dict(headers or {})) as answer:
-            return Said(answer.status, await answer.read(), answer.headers)
+            said = Said(answer.status, await answer.read(), answer.headers)
+        check_answer(method, path, said.status, said.headers, said.body)
+        return said
 
     async def bearer(self, *scopes: Scope, expires_ms: int | None = None) -> str:
         """Return a fresh token, made behind the hook's back."""
