@@ -88,7 +88,7 @@ async def begun(hook: Hook, path: str, first: bytes, length: int):
             "PATCH", f"/v1{path}", data=body(), headers=TUS | headers | {"Content-Length": str(length)}
         )
     )
-    locks, upload = hook.client.app[UPLOADS]._holding._locks, path.rpartition("/")[2]
+    locks, upload = hook.client.app[UPLOADS]._holding.turns._locks, path.rpartition("/")[2]
     await eventually(lambda: upload in locks and locks[upload].locked())
     return sending, queue
 
