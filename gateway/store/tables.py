@@ -165,6 +165,7 @@ uploads = KINDS[UploadRow].table
 receipts = KINDS[ReceiptRow].table
 alarms = KINDS[AlarmRow].table
 notices = KINDS[NoticeRow].table
+idempotency = KINDS[IdempotencyRow].table
 
 entries = sa.Table(
     "entries",
@@ -226,12 +227,23 @@ def refused() -> sa.ColumnElement[bool]:
     return entries.c.event.in_([sa.literal_column(f"'{event}'") for event in REFUSALS])
 
 
+def listed(order: sa.ColumnElement[int]) -> sa.ColumnElement[bool]:
+    """Return the condition that every row meets, and by which a list says that it is one.
+
+    The indexes of lists are for statements that say so, and for no others: a planner that has not seen
+    the data could take one of them for the statements of delivery, which have better ones.
+    """
+    return order >= sa.literal_column("0")
+
+
 def _where(name: str, condition: sa.ColumnElement[bool], *columns: sa.Column[Any]) -> sa.Index:
     return sa.Index(name, *columns, sqlite_where=condition, postgresql_where=condition)
 
 
 sa.Index(None, messages.c.entry)
 sa.Index(None, messages.c.case, messages.c.entry)
+for _column in (messages.c.kind, messages.c.state, messages.c.peer, messages.c.direction):
+    _where(f"ix_messages_list_{_column.name}", listed(messages.c.entry), _column, messages.c.entry)
 _where("ix_messages_queued", equals(messages.c.state, "queued"), messages.c.peer, messages.c.entry)
 _where(
     "ix_messages_queued_case",
@@ -245,9 +257,13 @@ _where(
 )
 _where("ix_notices_queued", equals(notices.c.state, "queued"), notices.c.peer, notices.c.entry)
 _where("ix_blobs_unclaimed", blobs.c.claimed_by.is_(None), blobs.c.peer)
+sa.Index(None, cases.c.peer, cases.c.id)
 _where("ix_cases_clock", cases.c.clock_ms.is_not(None), cases.c.clock_ms)
 sa.Index(None, uploads.c.claimed_by)
 _where("ix_entries_refused", refused(), entries.c.peer, entries.c.time_ms)
 sa.Index(None, receipts.c.id)
 sa.Index(None, entries.c.message_id)
 sa.Index(None, entries.c.time_ms, entries.c.index)
+for _column in (entries.c.event, entries.c.peer):
+    _where(f"ix_entries_list_{_column.name}", listed(entries.c.index), _column, entries.c.index)
+sa.Index(None, idempotency.c.stored_ms)
