@@ -116,6 +116,23 @@ class Hook(_Table):
     token_file: Annotated[
         Path, _says("The token of art18: what it shows here. The node lets it in at its first start.")
     ] = Path("cli.token")
+    socket: Annotated[
+        str, _says('A Unix socket beside the port, for this machine: "hook.sock". Empty: there is none.')
+    ] = ""
+    socket_mode: Annotated[
+        str,
+        Field(pattern=r"^0?[67][0-7]0$"),
+        _says("Who may open it, in octal: the owner, and the group with 0660. Never everybody."),
+    ] = "0600"
+    socket_scopes: Annotated[
+        tuple[Literal["messages:read", "messages:write", "audit:read", "admin"], ...],
+        _says("What whoever can open it may do."),
+    ] = ("messages:read", "messages:write", "audit:read", "admin")
+
+    @property
+    def socket_permissions(self) -> int:
+        """The mode of the socket's file."""
+        return int(self.socket_mode, 8)
 
 
 class Console(_Table):
@@ -136,6 +153,11 @@ class Storage(_Table):
     blobs: Annotated[Path, _says("The folder of encrypted attachments; several processes share it.")] = Path(
         "blobs"
     )
+
+    @property
+    def file(self) -> Path | None:
+        """The database, where it is a file."""
+        return Path(self.url.removeprefix(_SQLITE)) if self.url.startswith(_SQLITE) else None
 
 
 class Keys(_Table):
@@ -214,6 +236,12 @@ class Limits(_Table):
     peer_unclaimed_bytes: Annotated[
         int, Field(ge=0), _says("Bytes of attachments that one peer may leave before their message comes.")
     ] = 20 * 2**30
+    hook_requests_at_once: Annotated[
+        int, Field(ge=1, le=10_000), _says("Requests under one token that may run at the same time.")
+    ] = 512
+    hook_requests_per_s: Annotated[
+        int, Field(ge=1, le=100_000), _says("Requests under one token in a second, on average.")
+    ] = 5000
     free_disk_bytes: Annotated[
         int, Field(ge=0), _says("Bytes that stay free: with less, no attachment is taken.")
     ] = 2**30
@@ -316,7 +344,12 @@ def _anchored(settings: Settings, folder: Path) -> Settings:
         url = _SQLITE + str(folder / url.removeprefix(_SQLITE))
     return settings.model_copy(
         update={
-            "hook": hook.model_copy(update={"token_file": folder / hook.token_file}),
+            "hook": hook.model_copy(
+                update={
+                    "token_file": folder / hook.token_file,
+                    "socket": str(folder / hook.socket) if hook.socket else "",
+                }
+            ),
             "store": store.model_copy(update={"url": url, "blobs": folder / store.blobs}),
             "keys": keys.model_copy(
                 update={
@@ -353,4 +386,6 @@ def _toml(value: object) -> str:
     """Return *value* as TOML; a JSON string is a TOML string too, but for DEL."""
     if isinstance(value, bool | int):
         return json.dumps(value)
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_toml, value))}]"
     return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -319,6 +319,29 @@ class Probe(Protocol):
         ...
 
 
+class Meter(Protocol):
+    """Told what the store does, for the operator's figures."""
+
+    def committed(self, outcome: str, took_s: float) -> None:
+        """Note a transaction that took so long: `ok`, `refused` (a row), `failed` or `unknown`."""
+        ...
+
+    def recorded(self, change: Change) -> None:
+        """Note that *change* is durable."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Unmetered:
+    """The meter of a store whose figures nobody wants."""
+
+    def committed(self, outcome: str, took_s: float) -> None:
+        """Do nothing."""
+
+    def recorded(self, change: Change) -> None:
+        """Do nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Unprobed:
     """The probe of production: nothing happens at a fail-point."""

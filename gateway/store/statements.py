@@ -112,7 +112,7 @@ def steered(columns: Sequence[sa.Column[Any]]) -> list[sa.ColumnElement[bool]]:
     The index of the first is to be used: the others are written so that none serves them. A planner
     that has not seen the data takes them for equally rare.
     """
-    nothing = sa.literal_column("''")
+    nothing: sa.ColumnElement[str] = sa.literal_column("''")
     return [
         sa.func.coalesce(column, nothing) == sa.bindparam(column.name, type_=column.type)
         if position

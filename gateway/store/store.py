@@ -12,11 +12,12 @@ from gateway.core.ids import AuthorityId
 from gateway.core.merkle import EMPTY_ROOT
 from gateway.core.note import Checkpoint, verify_checkpoint
 from gateway.core.proof import Receipt
-from gateway.ports import Change, Clock, Entropy, Probe, Recorded
+from gateway.ports import Change, Clock, Entropy, Meter, Probe, Recorded, Unmetered
 from gateway.store.batch import Pen
 from gateway.store.committer import Committer
 from gateway.store.database import BadRow, Database, Transaction
 from gateway.store.ledger import ADD_HEAD, HEAD, HEAD_ID, LogStopped, opened_head
+from gateway.store.metered import MeteredDatabase
 from gateway.store.outbox import OutboxSignal
 from gateway.store.reads import RowReads
 from gateway.store.sqlite import SqliteDatabase
@@ -32,8 +33,11 @@ class SqlStore(RowReads, TrailReads):
     Made by `open_store`, and ended with `close`.
     """
 
-    def __init__(self, database: Database, pen: Pen, committer: Committer, outbox: OutboxSignal) -> None:
+    def __init__(
+        self, database: Database, pen: Pen, committer: Committer, outbox: OutboxSignal, meter: Meter
+    ) -> None:
         super().__init__(database)
+        self._meter = meter
         self._pen = pen
         self._committer = committer
         self._outbox = outbox
@@ -45,7 +49,9 @@ class SqlStore(RowReads, TrailReads):
 
     async def record(self, change: Change) -> Recorded:
         """Return once *change* is durable. Raises Stale, Unavailable."""
-        return await self._committer.record(change)
+        recorded = await self._committer.record(change)
+        self._meter.recorded(change)
+        return recorded
 
     async def receipt(self, index: int) -> Receipt:
         """Return entry *index* with a proof to the newest signed checkpoint that covers it."""
@@ -91,6 +97,7 @@ async def open_store(
     entropy: Entropy,
     probe: Probe,
     data_dir: Path,
+    meter: Meter | None = None,
 ) -> SqlStore:
     """Return the store at *url*, its tables brought up to date.
 
@@ -112,8 +119,9 @@ async def open_store(
     except BaseException:
         await database.close()
         raise
-    committer = Committer(database, pen, entropy=entropy, outbox=outbox, head=head)
-    return SqlStore(database, pen, committer, outbox)
+    meter = meter or Unmetered()
+    committer = Committer(MeteredDatabase(database, meter), pen, entropy=entropy, outbox=outbox, head=head)
+    return SqlStore(database, pen, committer, outbox, meter)
 
 
 async def _open_database(url: str, data_dir: Path) -> tuple[Database, OutboxSignal]:

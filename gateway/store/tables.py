@@ -242,8 +242,8 @@ def _where(name: str, condition: sa.ColumnElement[bool], *columns: sa.Column[Any
 
 sa.Index(None, messages.c.entry)
 sa.Index(None, messages.c.case, messages.c.entry)
-for _column in (messages.c.kind, messages.c.state, messages.c.peer, messages.c.direction):
-    _where(f"ix_messages_list_{_column.name}", listed(messages.c.entry), _column, messages.c.entry)
+for _listed in (messages.c.kind, messages.c.state, messages.c.peer, messages.c.direction):
+    _where(f"ix_messages_list_{_listed.name}", listed(messages.c.entry), _listed, messages.c.entry)
 _where("ix_messages_queued", equals(messages.c.state, "queued"), messages.c.peer, messages.c.entry)
 _where(
     "ix_messages_queued_case",
@@ -264,6 +264,6 @@ _where("ix_entries_refused", refused(), entries.c.peer, entries.c.time_ms)
 sa.Index(None, receipts.c.id)
 sa.Index(None, entries.c.message_id)
 sa.Index(None, entries.c.time_ms, entries.c.index)
-for _column in (entries.c.event, entries.c.peer):
-    _where(f"ix_entries_list_{_column.name}", listed(entries.c.index), _column, entries.c.index)
+for _listed in (entries.c.event, entries.c.peer):
+    _where(f"ix_entries_list_{_listed.name}", listed(entries.c.index), _listed, entries.c.index)
 sa.Index(None, idempotency.c.stored_ms)

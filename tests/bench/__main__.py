@@ -15,7 +15,10 @@ from tests.bench import attachments, listing, messages
 def main() -> None:
     parser = argparse.ArgumentParser(description="What the nodes cost beside bare programs, as ratios.")
     parser.add_argument(
-        "parts", nargs="*", metavar="messages|attachments|listing", help="what to measure; everything if not named"
+        "parts",
+        nargs="*",
+        metavar="messages|attachments|listing",
+        help="what to measure; everything if not named",
     )
     parser.add_argument("--rounds", type=int, default=5, help="rounds of messages; pair and nodes take turns")
     parser.add_argument("--count", type=int, default=1500, help="messages in each round")

@@ -1,5 +1,6 @@
 """The hook of an authority over real HTTP and a real store, and who asks it."""
 
+import asyncio
 import contextlib
 import copy
 import io
@@ -25,7 +26,8 @@ from gateway.rows import BlobRow, Direction, MessageRow, PeerRow
 from gateway.store import SqlStore
 from gateway.store.blobs import BlobFolder
 from gateway.store.tables import metadata
-from gateway.web.context import Context
+from gateway.web.context import Check, Context
+from gateway.web.figures import Figures
 from gateway.web.hook import hook_app
 from gateway.web.reception import Answer, Reception
 from gateway.web.tokens import Scope, new_token, token_row
@@ -229,7 +231,7 @@ async def open_hook(
     *,
     peers: tuple[Card, ...] | None = None,
     limits: Limits | None = None,
-    checks: Mapping[str, str | None] | None = None,
+    checks: tuple[Check, ...] = (),
     wanted: list[AuthorityId] | None = None,
 ) -> AsyncIterator[Hook]:
     """Open the hook of US, where the cards *peers* (by default PEER's) are pinned.
@@ -239,8 +241,15 @@ async def open_hook(
     party, clock, entropy = make_authority(US), FixedClock(), FixedEntropy()
     blobs = _blobs(folder)
     log = party.keyring.log
+    figures = Figures()
     async with make_store(
-        folder, authority=party.id, origin=party.origin, signer=log, clock=clock, entropy=entropy
+        folder,
+        authority=party.id,
+        origin=party.origin,
+        signer=log,
+        clock=clock,
+        entropy=entropy,
+        meter=figures,
     ) as store:
         if not await store.all(PeerRow):
             await store.record(Change(name="own_card", puts=(card_row(party.card),)))
@@ -267,7 +276,8 @@ async def open_hook(
             clock=clock,
             entropy=entropy,
             cards_wanted=(wanted if wanted is not None else []).append,
-            checks=lambda: checks or {"store": store.broken},
+            check=lambda: asyncio.sleep(0, checks),
+            figures=figures,
         )
         hook = Hook(party, context, store, folder, clock, party.keyring)
         hook.token = await hook.bearer(*Scope)
