@@ -14,6 +14,7 @@ from typing import Any
 from aiohttp.test_utils import TestClient, TestServer
 
 import schemas
+from gateway.config import Hook as HookSettings
 from gateway.config import Limits, Settings
 from gateway.core.card import Card
 from gateway.core.entry import Draft
@@ -45,7 +46,7 @@ from tests.support.authorities import (
     message,
     pin,
 )
-from tests.support.stores import make_store
+from tests.support.stores import SQLITE, make_store
 
 US = "qo.justice"
 PEER = "qp.justice"
@@ -233,10 +234,13 @@ async def open_hook(
     limits: Limits | None = None,
     checks: tuple[Check, ...] = (),
     wanted: list[AuthorityId] | None = None,
+    url: str = SQLITE,
+    settings: HookSettings | None = None,
 ) -> AsyncIterator[Hook]:
     """Open the hook of US, where the cards *peers* (by default PEER's) are pinned.
 
-    *wanted* is told of the peers whose cards and profiles are to be looked at.
+    *wanted* is told of the peers whose cards and profiles are to be looked at. At one *url* of PostgreSQL
+    several can be open, as the processes of one authority.
     """
     party, clock, entropy = make_authority(US), FixedClock(), FixedEntropy()
     blobs = _blobs(folder)
@@ -244,6 +248,7 @@ async def open_hook(
     figures = Figures()
     async with make_store(
         folder,
+        url=url,
         authority=party.id,
         origin=party.origin,
         signer=log,
@@ -265,7 +270,7 @@ async def open_hook(
             hook.party = replace(hook.party, keyring=keyring, card=directory.own)
 
         context = Context(
-            settings=Settings(limits=limits or Limits(free_disk_bytes=0)),
+            settings=Settings(hook=settings or HookSettings(), limits=limits or Limits(free_disk_bytes=0)),
             store=store,
             blobs=blobs,
             directory=directory,
