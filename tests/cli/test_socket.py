@@ -5,13 +5,18 @@ import json
 import os
 from pathlib import Path
 
-from tests.support.nodes import Node, art18, set_up
+from tests.support.nodes import Node, Place, art18, set_up
+
+
+def with_socket(folder: Path) -> Place:
+    place = set_up(folder, "qm.moj")
+    config = folder / "config.toml"
+    config.write_text(config.read_text().replace('# socket = ""', 'socket = "hook.sock"'))
+    return place
 
 
 async def test_the_command_line_comes_in_by_the_socket(tmp_path: Path):
-    place = set_up(tmp_path / "qm", "qm.moj")
-    config = Path(place.config)
-    config.write_text(config.read_text().replace('# socket = ""', 'socket = "hook.sock"'))
+    place = with_socket(tmp_path / "qm")
     socket, asked = place.folder / "hook.sock", ("--config", place.config, "--output", "json")
 
     def made(name: str, *words: str) -> dict:
