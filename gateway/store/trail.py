@@ -12,8 +12,8 @@ from gateway.core.proof import Receipt, encode_proof
 from gateway.ports import EntryFilter, Logged
 from gateway.store.database import Database
 from gateway.store.ledger import NODES, node_getter
-from gateway.store.statements import Statement, limited, named
-from gateway.store.tables import checkpoints, entries, head
+from gateway.store.statements import Statement, limited, steered
+from gateway.store.tables import checkpoints, entries, head, listed
 
 _PAGE = 500
 _COLUMNS = (entries.c.index, entries.c.leaf, entries.c.time_ms)
@@ -36,24 +36,39 @@ PROVABLE = limited(
     .where(entries.c.index == _INDEX, checkpoints.c.size > entries.c.index)
     .order_by(checkpoints.c.size.desc())
 )
-_FILTERED = {"peer": entries.c.peer, "message_id": entries.c.message_id, "event": entries.c.event}
+_FILTERED = {"message_id": entries.c.message_id, "event": entries.c.event, "peer": entries.c.peer}
+"""The fields of `EntryFilter` that are columns, the one first that the fewest entries share."""
+
+
+def _at(time: str, *, first: bool) -> sa.ScalarSelect[int]:
+    """Return the index of the *first* entry not before the parameter *time*, or of the last not after it.
+
+    Times grow with the index, so that bounds in time are bounds in the log.
+    """
+    moment = sa.bindparam(time, type_=sa.BigInteger)
+    order = (entries.c.time_ms, entries.c.index)
+    found = (
+        sa.select(entries.c.index).where(entries.c.time_ms >= moment).order_by(*order)
+        if first
+        else sa.select(entries.c.index)
+        .where(entries.c.time_ms <= moment)
+        .order_by(*(column.desc() for column in order))
+    )
+    return found.limit(sa.literal_column("1")).offset(sa.literal_column("0")).scalar_subquery()
 
 
 @cache
-def list_of_entries(filtered: frozenset[str], *, after: bool, before: bool, paged: bool) -> Statement:
-    """Return the SELECT of entries by the fields *filtered*, oldest first.
-
-    Times grow with the index, so that a list that begins at a time can follow their index.
-    """
-    found = sa.select(*_COLUMNS).where(*(named(_FILTERED[name]) for name in sorted(filtered)))
+def list_of_entries(filtered: tuple[str, ...], *, after: bool, before: bool, paged: bool) -> Statement:
+    """Return the SELECT of entries by the fields *filtered*, the rarest first; oldest first."""
+    conditions = steered([_FILTERED[name] for name in filtered])
+    found = sa.select(*_COLUMNS).where(listed(entries.c.index), *conditions)
     if after:
-        found = found.where(entries.c.time_ms >= sa.bindparam("after_ms", type_=sa.BigInteger))
+        found = found.where(entries.c.index >= _at("after_ms", first=True))
     if before:
-        found = found.where(entries.c.time_ms <= sa.bindparam("before_ms", type_=sa.BigInteger))
+        found = found.where(entries.c.index <= _at("before_ms", first=False))
     if paged:
         found = found.where(entries.c.index > sa.bindparam("cursor", type_=sa.BigInteger))
-    order = (entries.c.time_ms, entries.c.index) if after else (entries.c.index,)
-    return limited(found.order_by(*order))
+    return limited(found.order_by(entries.c.index))
 
 
 class TrailReads:
@@ -68,7 +83,7 @@ class TrailReads:
         """Return entries oldest first, from after index *cursor*."""
         wanted = {name: getattr(where, name) for name in _FILTERED if getattr(where, name) is not None}
         statement = list_of_entries(
-            frozenset(wanted),
+            tuple(wanted),
             after=where.after_ms is not None,
             before=where.before_ms is not None,
             paged=cursor is not None,
