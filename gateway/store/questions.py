@@ -63,7 +63,8 @@ DUE = Statement(
             envelopes.c.body.is_not(None),
         ),
     )
-    .order_by(_FIRST_DUE.c.entry)
+    .order_by(_FIRST_DUE.c.entry),
+    brief=True,
 )
 OVERDUE = limited(
     sa.select(messages)
@@ -139,12 +140,13 @@ UNRECEIPTED = limited(
     )
     .order_by(messages.c.created_ms, messages.c.entry)
 )
-MESSAGES_WITH_ID = Statement(sa.select(messages).where(named(messages.c.id)))
-ENVELOPES = Statement(sa.select(envelopes).where(named(envelopes.c.message_id)))
+MESSAGES_WITH_ID = Statement(sa.select(messages).where(named(messages.c.id)), brief=True)
+ENVELOPES = Statement(sa.select(envelopes).where(named(envelopes.c.message_id)), brief=True)
 RECEIPTS = Statement(
     sa.select(receipts)
     .where(named(receipts.c.id), named(receipts.c.peer))
-    .order_by(receipts.c.entry, receipts.c.entry_sha256)
+    .order_by(receipts.c.entry, receipts.c.entry_sha256),
+    brief=True,
 )
 
 

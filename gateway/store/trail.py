@@ -19,7 +19,7 @@ _PAGE = 500
 _COLUMNS = (entries.c.index, entries.c.leaf, entries.c.time_ms)
 _INDEX = sa.bindparam("index", type_=sa.BigInteger)
 
-ENTRY = Statement(sa.select(*_COLUMNS).where(entries.c.index == _INDEX))
+ENTRY = Statement(sa.select(*_COLUMNS).where(entries.c.index == _INDEX), brief=True)
 LEAVES = Statement(
     sa.select(*_COLUMNS)
     .where(entries.c.index >= _INDEX, entries.c.index < sa.bindparam("end", type_=sa.BigInteger))
@@ -29,7 +29,8 @@ SIZE = Statement(sa.select(head.c.size))
 NEWEST = Statement(
     sa.select(head.c.size, head.c.signed, checkpoints.c.text).join_from(
         head, checkpoints, checkpoints.c.size == head.c.signed, isouter=True
-    )
+    ),
+    brief=True,
 )
 PROVABLE = limited(
     sa.select(entries.c.leaf, checkpoints.c.size, checkpoints.c.text)
