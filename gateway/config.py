@@ -242,6 +242,14 @@ class Limits(_Table):
     hook_requests_per_s: Annotated[
         int, Field(ge=1, le=100_000), _says("Requests under one token in a second, on average.")
     ] = 5000
+    upload_bytes: Annotated[
+        int,
+        Field(ge=0),
+        _says("Bytes of attachments that our own system may upload before messages carry them."),
+    ] = 200 * 2**30
+    unclaimed_bytes: Annotated[
+        int, Field(ge=0), _says("Bytes of attachments that all peers together may leave so.")
+    ] = 100 * 2**30
     free_disk_bytes: Annotated[
         int, Field(ge=0), _says("Bytes that stay free: with less, no attachment is taken.")
     ] = 2**30

@@ -5,7 +5,7 @@ one transaction with its audit entries; the store compares every version first a
 that caller alone when a row has moved.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -230,8 +230,20 @@ class Store(Protocol):
         """Return the uploads that these outgoing messages carry, in one query."""
         ...
 
-    async def unclaimed_bytes(self, peer: AuthorityId) -> int:
-        """Return the bytes of blobs of *peer* that no envelope claimed."""
+    async def unclaimed_bytes(self) -> Mapping[AuthorityId, int]:
+        """Return the bytes of blobs that no envelope claimed, there or announced, by peer."""
+        ...
+
+    async def arriving_blobs(self, *, limit: int) -> list[BlobRow]:
+        """Return blobs that are not whole."""
+        ...
+
+    async def upload_bytes(self) -> int:
+        """Return the bytes, sealed, of uploads that no message carries: there, or announced."""
+        ...
+
+    async def unfinished_uploads(self, *, limit: int) -> list[UploadRow]:
+        """Return uploads that are not whole."""
         ...
 
     async def unclaimed_before(self, time_ms: int, *, limit: int) -> list[BlobRow | UploadRow]:

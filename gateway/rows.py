@@ -14,6 +14,8 @@ from gateway.core.profile import Profile
 
 THIS_ENTRY = -1
 """In a row's `entry`: the index that the change's first audit entry is about to get."""
+UNCLAIMED_MS = 7 * 24 * 3_600_000
+"""How long a blob or an upload waits for its message, and an upload for its rest (protocol §7)."""
 NEVER_PINNED = 0
 """In a card's `pinned_ms`: it contradicts the pinned one."""
 
@@ -243,9 +245,11 @@ class SubjectRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlobRow:
-    """An encrypted attachment of a peer that lies complete on disk. Key: peer, sha256.
+    """An encrypted attachment of a peer on disk. Key: peer, sha256.
 
-    `claimed_by` is the incoming message whose receipt covers it, or None.
+    It is recorded before its first byte is, with the `size_bytes` that were announced.
+    `received_ms` is when it was begun, `whole_ms` when all of it was there, and was what its digest says;
+    None until then. `claimed_by` is the incoming message whose receipt covers it, or None.
     """
 
     peer: AuthorityId
@@ -254,25 +258,34 @@ class BlobRow:
     size_bytes: int
     received_ms: int
     claimed_by: MessageId | None = None
+    whole_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UploadRow:
-    """An attachment that our own system brought, encrypted on disk. Key: id (a UUID).
+    """An attachment that our own system brings, encrypted on disk. Key: id (a UUID).
 
-    `wrapped_key` and `ciphertext` hold its key and plain digest at rest (core.custody).
-    `claimed_by` is the outgoing message that carries it, or None.
+    It is recorded before its first byte is, with the `size_bytes` that were announced and the
+    `blob_size_bytes` that they will make. `blob_sha256` is None until it is whole.
+    `stored_ms` is when it was begun, and once it is whole, when it became so.
+    `wrapped_key` and `ciphertext` hold at rest its keys, and once it is whole its key and plain
+    digest (core.custody). `claimed_by` is the outgoing message that carries it, or None.
     """
 
     id: str
     version: int
     size_bytes: int
-    blob_sha256: Digest
+    blob_sha256: Digest | None
     blob_size_bytes: int
     stored_ms: int
     wrapped_key: bytes
     ciphertext: bytes
     claimed_by: MessageId | None = None
+
+    @property
+    def expires_ms(self) -> int:
+        """When it goes, if nothing has claimed it by then."""
+        return self.stored_ms + UNCLAIMED_MS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,7 +26,16 @@ class BadSignature(KeyFault):
 
 
 class CannotOpen(KeyFault):
-    """The ciphertext was not made for this key and context, or was altered."""
+    """The ciphertext was not made for this key and context, or was altered.
+
+    Attributes:
+        code: what is wrong, as far as can be told: `truncated`, `extended`, `reordered` (these of
+            attachments alone), else `altered`.
+    """
+
+    def __init__(self, text: str, code: str = "altered") -> None:
+        super().__init__(text)
+        self.code = code
 
 
 class VaultFault(KeyFault):

@@ -8,6 +8,11 @@ is no associated data, since the key belongs to this attachment alone. Lengths a
 chunk but the last is full, and the last is empty only when it is the only one, so that one content has
 one form under a key. That another key could open the same bytes to something else does not matter: the
 sender signs the digest of the content.
+
+What is wrong with a chunk that does not open is found out afterwards: it is tried as the other kind and
+at the other places of its stream, as many as the stream has chunks and `_TRIES` at most, so that telling
+costs no more than opening the whole would. Every try authenticates under the same key; whichever holds,
+the plaintext is dropped and the chunk stays refused. The answer is for the operator of this node.
 """
 
 import hashlib
@@ -25,6 +30,7 @@ KEY_BYTES = 32
 
 _SEALED_CHUNK = CHUNK + TAG
 _COUNTER_BYTES = 11
+_TRIES = 2048
 
 
 def new_stream_key() -> bytes:
@@ -34,18 +40,50 @@ def new_stream_key() -> bytes:
 
 def sealed_size(size: int) -> int:
     """Return the bytes of the encrypted form of *size* bytes: size + 16 · max(1, ⌈size / 2^20⌉)."""
-    return size + TAG * max(1, -(-size // CHUNK))
+    return size + TAG * chunk_count(size)
 
 
-def open_chunk(key: bytes, index: int, chunk: bytes, *, last: bool) -> bytes:
-    """Return the plaintext of the sealed *chunk* at *index*, the final one or not.
+def seal_chunk(key: bytes, index: int, chunk: bytes | bytearray | memoryview, *, last: bool) -> bytes:
+    """Return *chunk* sealed at *index*, as the final one or not.
 
-    That *last* is true of the stream's real end is the caller's to know: from its signed size.
+    That nothing else is ever sealed there under *key* is the caller's to see to. Only the final
+    chunk may be short, and be empty only when it is the only one.
+    """
+    shortest = (0 if index == 0 else 1) if last else CHUNK
+    if not shortest <= len(chunk) <= CHUNK:
+        raise KeyFault(f"chunk {index} has a length that no chunk there can have")
+    return _cipher(key).encrypt(_nonce(index, last=last), chunk, None)
+
+
+def chunk_count(size: int) -> int:
+    """Return how many chunks *size* bytes are sealed in: an empty attachment is one."""
+    return max(1, -(-size // CHUNK))
+
+
+def check_length(sealed_bytes: int, size: int) -> None:
+    """Check that *sealed_bytes* is the length of *size* signed bytes in their encrypted form.
 
     Raises:
-        CannotOpen: altered, at another place, or of a length that a chunk there cannot have.
+        CannotOpen: `truncated` or `extended`.
     """
-    return _open(_cipher(key), index, chunk, last=last)
+    expected = sealed_size(size)
+    if sealed_bytes != expected:
+        code = "truncated" if sealed_bytes < expected else "extended"
+        raise CannotOpen(f"{sealed_bytes} bytes where the signed size asks for {expected}", code)
+
+
+def open_chunk(key: bytes, index: int, chunk: bytes, *, last: bool, chunks: int | None = None) -> bytes:
+    """Return the plaintext of the sealed *chunk* at *index*, the final one or not.
+
+    That *last* is true of the stream's real end is the caller's to know: from its signed size. *chunks*
+    is how many the stream has; without it, it counts as ending at *index*.
+
+    Raises:
+        CannotOpen: `truncated`: sealed as one before the end where the end is to be, or shorter than a
+            chunk there; `extended`: sealed as the final one, and more is to follow, or longer;
+            `reordered`: sealed at another place of this stream; else `altered`.
+    """
+    return _open(_cipher(key), index, chunk, last=last, chunks=index + 1 if chunks is None else chunks)
 
 
 class StreamSealer:
@@ -56,7 +94,8 @@ class StreamSealer:
     """
 
     def __init__(self, key: bytes) -> None:
-        self._cipher = _cipher(key)
+        _cipher(key)
+        self._key = key
         self._tail = bytearray()
         self._index = 0
         self._done = False
@@ -86,7 +125,7 @@ class StreamSealer:
         return final
 
     def _seal(self, chunk: bytearray, *, last: bool) -> bytes:
-        sealed = self._cipher.encrypt(_nonce(self._index, last=last), chunk, None)
+        sealed = seal_chunk(self._key, self._index, chunk, last=last)
         self._index += 1
         self._blob.update(sealed)
         self.blob_size += len(sealed)
@@ -106,18 +145,25 @@ class StreamSealer:
 class StreamOpener:
     """Opens one attachment as it is read, hashing the plaintext.
 
-    What `update` returns is authentic chunk by chunk, and whole only once `finish` has returned.
+    What `update` returns is authentic chunk by chunk, and whole only once `finish` has returned. With
+    the signed *size* the length counts too, and what is wrong is told more exactly: without it a stream
+    that was cut within a chunk is `altered`, and chunks count as reordered only up to where it breaks.
     """
 
-    def __init__(self, key: bytes) -> None:
+    def __init__(self, key: bytes, size: int | None = None) -> None:
         self._cipher = _cipher(key)
+        self._size = size
         self._tail = bytearray()
         self._index = 0
+        self._taken = 0
         self._plain = hashlib.sha256()
         self.plain_size = 0
 
     def update(self, data: bytes) -> bytes:
         """Take more of the sealed form; return the plaintext that is ready. Raises CannotOpen."""
+        self._taken += len(data)
+        if self._size is not None and self._taken > sealed_size(self._size):
+            check_length(self._taken, self._size)
         self._tail += data
         ready = bytearray()
         while len(self._tail) > _SEALED_CHUNK:
@@ -127,12 +173,15 @@ class StreamOpener:
 
     def finish(self) -> bytes:
         """Return the plaintext of the final chunk. Raises CannotOpen when the stream is cut."""
+        if self._size is not None:
+            check_length(self._taken, self._size)
         final = self._open(self._tail, last=True)
         self._tail.clear()
         return final
 
     def _open(self, chunk: bytearray, *, last: bool) -> bytes:
-        plain = _open(self._cipher, self._index, chunk, last=last)
+        chunks = self._index + 1 if self._size is None else chunk_count(self._size)
+        plain = _open(self._cipher, self._index, chunk, last=last, chunks=chunks)
         self._index += 1
         self._plain.update(plain)
         self.plain_size += len(plain)
@@ -154,11 +203,34 @@ def _cipher(key: bytes) -> ChaCha20Poly1305:
     return ChaCha20Poly1305(key)
 
 
-def _open(cipher: ChaCha20Poly1305, index: int, chunk: bytes | bytearray, *, last: bool) -> bytes:
+def _open(
+    cipher: ChaCha20Poly1305, index: int, chunk: bytes | bytearray, *, last: bool, chunks: int
+) -> bytes:
     shortest = (TAG if index == 0 else TAG + 1) if last else _SEALED_CHUNK
     if not shortest <= len(chunk) <= _SEALED_CHUNK:
-        raise CannotOpen(f"chunk {index} has a length that no chunk there can have")
+        code = "truncated" if len(chunk) < shortest else "extended"
+        raise CannotOpen(f"chunk {index} has a length that no chunk there can have", code)
     try:
         return cipher.decrypt(_nonce(index, last=last), chunk, None)
     except InvalidTag:
-        raise CannotOpen(f"chunk {index} does not open: altered, cut or out of place") from None
+        code = _told(cipher, index, chunk, last=last, chunks=chunks)
+        raise CannotOpen(f"chunk {index} does not open: {code}", code) from None
+
+
+def _told(cipher: ChaCha20Poly1305, index: int, chunk: bytes | bytearray, *, last: bool, chunks: int) -> str:
+    """Return what is wrong with a *chunk* that did not open at *index*; nothing of it leaves."""
+    if _authentic(cipher, _nonce(index, last=not last), chunk):
+        return "truncated" if last else "extended"
+    final = chunks - 1
+    places = [final, *range(min(final, _TRIES))]
+    if any(_authentic(cipher, _nonce(place, last=place == final), chunk) for place in places):
+        return "reordered"
+    return "altered"
+
+
+def _authentic(cipher: ChaCha20Poly1305, nonce: bytes, chunk: bytes | bytearray) -> bool:
+    try:
+        cipher.decrypt(nonce, chunk, None)
+    except InvalidTag:
+        return False
+    return True

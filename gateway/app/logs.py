@@ -21,7 +21,8 @@ KEYS = frozenset(
     {
         "event", "level", "time", "request_id", "incident", "logger", "error", "frames", "place",
         "authority", "peer", "message_id", "case", "kind", "door", "address", "sequence",
-        "code", "reason", "status", "state", "outcome", "attempt", "count", "size_bytes", "index",
+        "code", "reason", "status", "state", "outcome", "attempt", "count", "size_bytes", "offset_bytes",
+        "index",
         "method", "route", "took_ms", "wait_ms", "retry_after_s", "actor_ref", "entry_sha256",
         "envelope_sha256", "message_sha256", "origin", "version",
     }

@@ -36,6 +36,7 @@ from gateway.workers.cards import CardKeeper
 from gateway.workers.courier import Courier, Parts
 from gateway.workers.forgetting import Forgetting
 from gateway.workers.keeper import Keeper
+from gateway.workers.lanes import Lanes
 from gateway.workers.timekeeper import Timekeeper
 from keys.vault import Keyring
 
@@ -234,6 +235,7 @@ def _parts(inside: Inside, keeper: CardKeeper) -> Parts:
         directory=inside.directory,
         keyring=inside.identity.keyring,
         dial=inside.dial,
+        lanes=Lanes(),
         cards_wanted=keeper.wanted,
         clock=inside.outside.clock,
         periods=inside.settings.clocks.periods_ms,

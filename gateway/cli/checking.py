@@ -12,11 +12,12 @@ import click
 from rich.console import Console
 
 import schemas
+from gateway.cli.begun import Begun
 from gateway.cli.drafts import draft_and_files, named_files, own_attachments, read_draft, uploaded
-from gateway.cli.hook import Hook, Refused, Unreachable, path_of
+from gateway.cli.hook import Refused, Unreachable, path_of
 from gateway.cli.program import UsageFault
 from gateway.cli.session import Session, with_session
-from gateway.cli.terminal import Terminal, plain, table
+from gateway.cli.terminal import plain, table
 from gateway.cli.uploads import VERSION, AttachedFile
 from gateway.core.findings import Finding, in_language
 from gateway.core.preview import FORM, judge
@@ -105,7 +106,7 @@ def _report(
         told = in_language((finding.document() for finding in found), session.language)
         return Report(findings=_findings({"findings": told}), checked="offline")
     try:
-        return _asked(session.hook(), session.terminal, draft, files)
+        return _asked(session, draft, files)
     except Unreachable as fault:
         raise Unreachable(f"{fault} With --offline the draft is checked without it.") from None
 
@@ -118,9 +119,10 @@ def _described(file: AttachedFile, language: object) -> dict[str, object]:
     return {**member, "size": file.path.stat().st_size, "sha256": digest}
 
 
-def _asked(hook: Hook, terminal: Terminal, draft: dict[str, object], files: Sequence[AttachedFile]) -> Report:
+def _asked(session: Session, draft: dict[str, object], files: Sequence[AttachedFile]) -> Report:
     """Return what the node says of *draft*; the files lie there only as long as that takes."""
-    whole = uploaded(hook, terminal, files, draft)
+    hook = session.hook()
+    whole = uploaded(hook, session.terminal, files, draft, Begun.nothing())
     try:
         answer = hook.post("messages", document=whole, query={"dry_run": "true"}).document()
         return Report(findings=_findings(answer), checked="node", state=plain(answer["state"]))

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TypeVar
 
 import click
-from rich.progress import TaskID
 
+from gateway.cli.begun import Begun
 from gateway.cli.hook import Hook
 from gateway.cli.program import UsageFault
+from gateway.cli.progress import transfers
 from gateway.cli.terminal import Terminal, plain
-from gateway.cli.uploads import AttachedFile, upload
+from gateway.cli.uploads import AttachedFile, Upload
 
 _F = TypeVar("_F", bound=Callable[..., object])
 
@@ -52,23 +53,18 @@ def named_files(attached: Sequence[str]) -> list[AttachedFile]:
 
 
 def uploaded(
-    hook: Hook, terminal: Terminal, files: Sequence[AttachedFile], draft: dict[str, object]
+    hook: Hook, terminal: Terminal, files: Sequence[AttachedFile], draft: dict[str, object], begun: Begun
 ) -> dict[str, object]:
     """Return *draft* with *files* among its attachments, once they lie in the node.
 
     Raises:
-        Unreachable: the connection broke repeatedly.
-        Refused: the node does not take a file.
+        UsageFault, Unreachable, Refused, WrongSubject: as of `Upload.run`.
     """
     members = []
-    with terminal.progress() as progress:
+    with transfers(terminal) as display:
         for each in files:
-            task = progress.add_task(plain(each.path.name), total=each.path.stat().st_size)
-
-            def advance(done: int, task: TaskID = task) -> None:
-                progress.update(task, completed=done)
-
-            members.append(each.member(upload(hook, each.path, advance), draft.get("language")))
+            advance = display.begin(plain(each.path.name), each.path.stat().st_size)
+            members.append(each.member(Upload(hook, begun, advance).run(each.path), draft.get("language")))
     return {**draft, "attachments": [*own_attachments(draft), *members]} if members else draft
 
 

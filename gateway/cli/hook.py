@@ -4,7 +4,7 @@ import http.client
 import json
 import re
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NoReturn
@@ -50,7 +50,7 @@ class Refused(GatewayFault):
         text = f"{told} (incident {incident} in the node's log)" if incident else str(told)
         super().__init__(text + _NEXT.get(status, ""))
         self.status = status
-        self.code = str(problem.get("type", "")).rpartition("/")[2]
+        self.code = str(problem.get("type", "")).rpartition(":")[2]
         self.problem = dict(problem)
         errors = problem.get("errors")
         self.flaws = tuple(
@@ -77,6 +77,15 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class Streamed:
+    """An answer whose body is read in pieces."""
+
+    status: int
+    headers: Mapping[str, str]
+    pieces: Iterator[bytes]
+
+
+@dataclass(frozen=True, slots=True)
 class Hook:
     """The hook of a running node, which tells in *language*.
 
@@ -100,14 +109,14 @@ class Hook:
         path: str,
         *,
         document: object = None,
-        body: bytes | None = None,
+        body: bytes | Iterable[bytes] | None = None,
         headers: Mapping[str, str] | None = None,
         query: Mapping[str, object] | None = None,
     ) -> Answer:
         """Return the answer to one request.
 
-        *path* is below `/v1`; *document* is sent as JSON; members of *query* that are None or
-        empty are left out.
+        *path* is below `/v1`; *document* is sent as JSON; a *body* in pieces needs its Content-Length
+        among the *headers*; members of *query* that are None or empty are left out.
 
         Raises:
             Unreachable: no connection, or none that lasted.
@@ -117,14 +126,20 @@ class Hook:
         if document is not None:
             body = json.dumps(document, ensure_ascii=False).encode()
             sent["Content-Type"] = "application/json"
-        with self._exchange(method, path, body, sent, query) as response:
+        with self._exchange(method, path, body, sent, query) as response, self._reached():
             return Answer(response.status, _headers(response), response.read())
 
     @contextmanager
-    def stream(self, path: str, *, query: Mapping[str, object] | None = None) -> Iterator[Iterator[bytes]]:
-        """Give the body of a GET in pieces. Raises as `ask`, and BrokenOff while it is read."""
-        with self._exchange("GET", path, None, {}, query) as response:
-            yield _pieces(response)
+    def stream(
+        self,
+        path: str,
+        *,
+        query: Mapping[str, object] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Iterator[Streamed]:
+        """Give the answer to a GET, its body in pieces. Raises as `ask`, and BrokenOff while it is read."""
+        with self._exchange("GET", path, None, headers or {}, query) as response:
+            yield Streamed(response.status, _headers(response), _pieces(response))
 
     def get(self, *parts: str, query: Mapping[str, object] | None = None) -> dict[str, object]:
         """Return the JSON object under the path of *parts*, each quoted."""
@@ -162,7 +177,7 @@ class Hook:
         self,
         method: str,
         path: str,
-        body: bytes | None,
+        body: bytes | Iterable[bytes] | None,
         headers: Mapping[str, str],
         query: Mapping[str, object] | None,
     ) -> Iterator[http.client.HTTPResponse]:
@@ -171,17 +186,22 @@ class Hook:
         own = {"Accept-Language": self.language, **self._authorization()}
         connection = self._connection()
         try:
-            connection.request(method, target, body, {**own, **headers})
-            response = connection.getresponse()
-            if response.status >= http.client.BAD_REQUEST:
-                _refuse(response)
+            with self._reached():
+                response = _answer(connection, method, target, body, {**own, **headers})
+                if response.status >= http.client.BAD_REQUEST:
+                    _refuse(response)
             yield response
+        finally:
+            connection.close()
+
+    @contextmanager
+    def _reached(self) -> Iterator[None]:
+        try:
+            yield
         except (OSError, http.client.HTTPException) as error:
             raise Unreachable(
                 f"no answer from {self.address}: {_reason(error)}. Is the node running? art18 run starts it."
             ) from None
-        finally:
-            connection.close()
 
 
 class _LocalConnection(http.client.HTTPConnection):
@@ -203,12 +223,30 @@ def path_of(*parts: str) -> str:
     return "".join(f"/{quote(part, safe='')}" for part in parts)
 
 
+def _answer(
+    connection: http.client.HTTPConnection,
+    method: str,
+    target: str,
+    body: bytes | Iterable[bytes] | None,
+    headers: Mapping[str, str],
+) -> http.client.HTTPResponse:
+    """Return the answer, one that came before the body was taken too."""
+    try:
+        connection.request(method, target, body, dict(headers))
+    except (BrokenPipeError, ConnectionResetError):
+        if connection.sock is None:
+            raise
+    return connection.getresponse()
+
+
 def _pieces(response: http.client.HTTPResponse) -> Iterator[bytes]:
     try:
         while piece := response.read(_CHUNK):
             yield piece
     except (OSError, http.client.HTTPException):
         raise BrokenOff("the node broke off before the end") from None
+    if response.length:
+        raise BrokenOff("the node broke off before the end")
 
 
 def _headers(response: http.client.HTTPResponse) -> dict[str, str]:

@@ -8,8 +8,9 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from gateway.cli.begun import Begun
 from gateway.cli.drafts import draft_and_files, named_files, read_draft, uploaded
-from gateway.cli.hook import Hook
+from gateway.cli.hook import Hook, Refused
 from gateway.cli.messages import describe, print_findings
 from gateway.cli.program import Failure
 from gateway.cli.session import Session, with_session
@@ -17,6 +18,7 @@ from gateway.cli.terminal import Terminal, plain
 
 _GONE_WELL = frozenset({"accepted", "handed_over"})
 _FINAL = _GONE_WELL | {"refused", "expired", "cancelled", "held", "undetermined"}
+_CARRIED = "unknown_upload"
 _LOOK_S = 0.25
 _LOOK_AT_MOST_S = 5.0
 
@@ -39,16 +41,14 @@ def send(
 
     ROLE says what an attachment is: request, translation, evidence, court_order, judgment, warrant,
     enactment, consent, certificate, identity, or other. With --wait a message that was not taken is
-    exit code 1.
+    exit code 1. Attachments go on where an earlier run of the same command ended.
     """
     draft, files = read_draft(file), named_files(attached)
     if override is not None:
         draft["override"] = {"reason": override}
     hook = session.hook()
-    draft = uploaded(hook, session.terminal, files, draft)
-    headers = {"Content-Type": "application/json", "Idempotency-Key": str(uuid.uuid4())}
-    body = json.dumps(draft, ensure_ascii=False).encode()
-    sent = hook.ask("POST", "/messages", body=body, headers=headers).document()
+    with Begun.beside(session.settings().hook.token_file) as begun:
+        sent = _submitted(hook, uploaded(hook, session.terminal, files, draft, begun), begun)
     if not wait:
         session.terminal.show(sent, lambda console: _say(console, sent))
         return
@@ -58,6 +58,20 @@ def send(
         raise Failure(
             f"the message is {found['state']}: {plain(found.get('problem') or 'see what happened')}"
         )
+
+
+def _submitted(hook: Hook, draft: dict[str, object], begun: Begun) -> dict[str, object]:
+    """Return the node's answer to *draft*; its uploads are remembered until a message carries them."""
+    headers = {"Content-Type": "application/json", "Idempotency-Key": str(uuid.uuid4())}
+    body = json.dumps(draft, ensure_ascii=False).encode()
+    try:
+        sent = hook.ask("POST", "/messages", body=body, headers=headers).document()
+    except Refused as refusal:
+        if refusal.code == _CARRIED:
+            begun.forget()
+        raise
+    begun.forget()
+    return sent
 
 
 def _say(console: Console, sent: dict[str, object]) -> None:

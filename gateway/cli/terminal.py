@@ -10,7 +10,6 @@ import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
@@ -18,9 +17,6 @@ from rich.table import Table
 from rich.text import Text
 
 from gateway.core.strict import parse_time
-
-if TYPE_CHECKING:
-    from rich.progress import Progress
 
 _WIDE = 4096  # no terminal, no wrapping: a line stays a line
 _UNSAFE = frozenset({"Cc", "Cf", "Co", "Cs", "Zl", "Zp"})
@@ -72,25 +68,16 @@ class Terminal:
         """Print *document* as JSON, or the lines of *text*."""
         self.show(document, lambda console: console.print(text, markup=False, highlight=False))
 
-    def progress(self) -> "Progress":
-        """Return a progress display on standard error that stays silent without a terminal."""
-        # It takes a megabyte that `art18 run` can do without.
-        from rich import progress  # noqa: PLC0415 - see above
-
-        columns = (
-            progress.TextColumn("{task.description}", markup=False),
-            progress.BarColumn(),
-            progress.DownloadColumn(),
-            progress.TransferSpeedColumn(),
-        )
-        silent = self.json or not sys.stderr.isatty()
-        return progress.Progress(*columns, console=_console(stderr=True), disable=silent)
+    @property
+    def err(self) -> Console:
+        """Return a console on standard error."""
+        return _console(stderr=True)
 
     def status(self, text: str) -> AbstractContextManager[object]:
         """Show on standard error that something is waited for; silent without a terminal."""
         if self.json or not sys.stderr.isatty():
             return nullcontext()
-        return _console(stderr=True).status(text)
+        return self.err.status(text)
 
 
 def _console(*, stderr: bool) -> Console:

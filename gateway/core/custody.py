@@ -7,10 +7,12 @@ sealed value to another message, case or upload (protocol §6, "At rest").
 from dataclasses import dataclass
 
 from gateway.core.envelope import Content, parse_content
+from gateway.core.errors import Malformed
 from gateway.core.ids import AuthorityId, CaseId, Digest, MessageId, parse_digest
 from keys.rest import Box, StorageKey
 
 STREAM_KEY_BYTES = 32
+_TAIL_KEY_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +21,14 @@ class UploadSecrets:
 
     key: bytes
     plain_sha256: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class UploadKeys:
+    """What seals an upload that is not whole: the key of its stream, and the key of its tail."""
+
+    stream: bytes
+    tail: bytes
 
 
 def box_content(
@@ -55,6 +65,19 @@ def open_upload(storage: StorageKey, upload: str, box: Box) -> UploadSecrets:
     plaintext = storage.open(box, _context("upload", upload))
     digest = plaintext[STREAM_KEY_BYTES:].decode("ascii", "replace")
     return UploadSecrets(plaintext[:STREAM_KEY_BYTES], parse_digest(digest))
+
+
+def box_unfinished(storage: StorageKey, upload: str, keys: UploadKeys) -> Box:
+    """Seal the keys of an upload that is not whole for its row."""
+    return storage.seal(keys.stream + keys.tail, _context("unfinished", upload))
+
+
+def open_unfinished(storage: StorageKey, upload: str, box: Box) -> UploadKeys:
+    """Return the keys of `box_unfinished`. Raises keys.errors.CannotOpen or Malformed."""
+    plaintext = storage.open(box, _context("unfinished", upload))
+    if len(plaintext) != STREAM_KEY_BYTES + _TAIL_KEY_BYTES:
+        raise Malformed("the keys of an upload have another length")
+    return UploadKeys(plaintext[:STREAM_KEY_BYTES], plaintext[STREAM_KEY_BYTES:])
 
 
 def subject_pseudonym(storage: StorageKey, identity: str) -> str:

@@ -77,6 +77,18 @@ class Unavailable(GatewayFault):
         self.retry_after_s = retry_after_s
 
 
+class Damaged(GatewayFault):
+    """What this node keeps is not as it was kept: for its operator to look into (500).
+
+    Attributes:
+        code: the last part of the problem's `type`.
+    """
+
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
 class Misuse(GatewayFault):
     """Our caller's mistake; becomes a problem document with a 4xx status.
 

@@ -209,11 +209,9 @@ def check_blobs(judged: Judged, sizes: Mapping[Digest, int]) -> Refused | None:
     return None
 
 
-def check_attachment(
-    judged: Judged, attachment: Attachment, *, size: int, plain_sha256: str
-) -> Refused | None:
-    """Compare what a blob opened to with what was signed about it."""
-    if (size, plain_sha256) == (attachment.size, attachment.sha256):
+def check_attachment(judged: Judged, attachment: Attachment, plain_sha256: str) -> Refused | None:
+    """Compare what a blob opened to with what was signed about it; an empty digest is of no content."""
+    if plain_sha256 == attachment.sha256:
         return None
     return Refused("blob_mismatch", judged.opened.signed.sha256)
 

@@ -12,6 +12,7 @@ import schemas
 from gateway.core.errors import Malformed
 from gateway.core.findings import Finding, findings
 from gateway.core.message import MAX_LIFETIME_MS, MessageFault, parse_payload
+from gateway.core.names import check_name
 from gateway.core.strict import time_text
 
 FORM = "form"
@@ -45,6 +46,7 @@ def judge(
         return _once([*found, Finding(FORM, "/kind", "error", "There is no such kind.")])
     payload = _payload(draft, sender or _NOBODY, now_ms, attached)
     found += [each for each in _form(f"kinds/{kind}", payload) if each.path.startswith(_OF_THE_KIND)]
+    found += _names(payload["attachments"])
     if found:
         return _once(found)
     try:
@@ -58,6 +60,19 @@ def judge(
 def _form(schema: str, value: object) -> list[Finding]:
     found = schemas.errors(schema, value, limit=_LIMIT)
     return [Finding(FORM, error.pointer, "error", error.detail) for error in found]
+
+
+def _names(attachments: Sequence[object]) -> list[Finding]:
+    """Return what is wrong with the names of *attachments* that the schema has nothing against."""
+    found = []
+    for position, one in enumerate(attachments):
+        name = one.get("name") if isinstance(one, dict) else None
+        if isinstance(name, str):
+            try:
+                check_name(name)
+            except Malformed as fault:
+                found.append(Finding(FORM, f"/attachments/{position}/name", "error", str(fault)))
+    return found
 
 
 def _payload(

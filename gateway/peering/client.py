@@ -4,17 +4,20 @@ Only the endpoints of the pinned card are dialled, each in turn until one answer
 read up to a bound and parsed strictly; what they prove is for the caller to verify.
 """
 
+import asyncio
 import io
 import json
+import os
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import Self
 
 import aiohttp
+import structlog
 
 from gateway.core.card import MAX_BYTES as MAX_CARD_BYTES
 from gateway.core.card import Card
@@ -35,12 +38,19 @@ MAX_BATCH_BYTES = 8 * 1024 * 1024
 _MAX_ANSWER_BYTES = 16 * 1024 * 1024
 _MAX_NOTE_BYTES = 256 * 1024
 _TIMEOUT = aiohttp.ClientTimeout(total=60, sock_connect=10)
-_BLOB_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=300)
+_BLOB_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=10)
+STALL_S = 60.0
+"""How long a peer may take nothing of a blob."""
+_LAST_S = 300.0
+"""How long it may take for its answer after the last byte: it may have to read the whole again."""
 _KEEPALIVE_S = 60
 _PIECE_BYTES = 1 << 20
 _DAY_S = 86_400
 _SECONDS_DIGITS = 9
+_COUNT_DIGITS = 15
 _SIGNED = frozenset({200, 201, 409, 422})
+
+_log = structlog.get_logger(__name__)
 
 
 class PeerUnavailable(Unavailable):
@@ -76,7 +86,7 @@ class _Raw:
 class PeerClient:
     """A client of the federation door of the peer with *card*; close it after use."""
 
-    def __init__(self, card: Card, tls: TlsKey) -> None:
+    def __init__(self, card: Card, tls: TlsKey, *, stall_s: float = STALL_S) -> None:
         context = client_context(tls, [one.der for one in card.tls])
         connector = aiohttp.TCPConnector(ssl=context, limit=1, keepalive_timeout=_KEEPALIVE_S)
         self._session = aiohttp.ClientSession(
@@ -88,6 +98,7 @@ class PeerClient:
         )
         self._endpoints = card.endpoints
         self._preferred = 0
+        self._stall_s = stall_s
 
     async def __aenter__(self) -> Self:
         return self
@@ -137,14 +148,41 @@ class PeerClient:
         return _reply(await self._call("POST", "/v1/receipts", receipt.encode()))
 
     async def put_blob(self, digest: Digest, size: int, path: Path) -> Reply:
-        """Bring the blob in the file *path*, unless the peer has it. Raises PeerUnavailable."""
+        """Bring what the peer has not of the blob in the file *path* of *size* bytes.
+
+        Where the connection breaks, or the peer says that its bytes end elsewhere, the peer is asked how
+        far it has come, and the rest follows, as long as it has come further in between.
+
+        Raises:
+            PeerUnavailable: no connection, or none over which anything arrived.
+            OSError: the file cannot be read.
+        """
         here = f"/v1/blobs/{digest}"
-        known = await self._call("HEAD", here)
-        if known.status == HTTPStatus.OK and known.headers.get("Upload-Offset") == str(size):
-            return Reply(204)
-        headers = {"Upload-Offset": "0", "Upload-Length": str(size), "Content-Length": str(size)}
+        furthest = -1
+        fault = PeerUnavailable("bad_answer")
         with path.open("rb") as file:
-            return _reply(await self._call("PATCH", here, file, BLOB_TYPE, headers=headers))
+            while True:
+                known = await self._call("HEAD", here)
+                offset = _offset(known, size)
+                if offset is None:
+                    return _reply(known)
+                if offset == size:
+                    return Reply(204)
+                if offset <= furthest:
+                    raise fault
+                if offset:
+                    _log.info("blob_resumed", offset_bytes=offset, size_bytes=size)
+                furthest = offset
+                try:
+                    raw = await self._patch(here, file.fileno(), offset, size)
+                except PeerUnavailable as found:
+                    fault = found
+                    continue
+                elsewhere = raw.headers.get("Upload-Offset", str(offset)) != str(offset)
+                if raw.status != HTTPStatus.NO_CONTENT and not (
+                    raw.status == HTTPStatus.CONFLICT and elsewhere
+                ):
+                    return _reply(raw)
 
     async def checkpoint(self) -> str:
         """Return the newest checkpoint of the peer's log, as text. Raises PeerUnavailable."""
@@ -187,23 +225,22 @@ class PeerClient:
         self,
         method: str,
         path: str,
-        body: bytes | BinaryIO | None = None,
+        body: bytes | None = None,
         media_type: str = "application/json",
         *,
-        headers: Mapping[str, str] | None = None,
         limit: int = _MAX_ANSWER_BYTES,
     ) -> _Raw:
         """Ask the endpoints in turn, that which answered last first.
 
         Where a connection breaks off, the same endpoint is asked once more: a peer may end what
-        idled too long, and every request of the protocol can be repeated. A file is read once.
+        idled too long, and every request of the protocol can be repeated.
         """
-        sent = {"Content-Type": media_type, **(headers or {})} if body is not None else {}
-        count, once = len(self._endpoints), not isinstance(body, bytes | None)
+        sent = {"Content-Type": media_type} if body is not None else {}
+        count = len(self._endpoints)
         fault: PeerUnavailable = PeerUnavailable("unreachable")
-        for turn in range(1 if once else count):
+        for turn in range(count):
             number = (self._preferred + turn) % count
-            for _ in range(1 if once else 2):
+            for _ in range(2):
                 try:
                     answer = await self._ask(method, self._endpoints[number] + path, body, sent, limit)
                 except _BrokeOff as found:
@@ -216,21 +253,61 @@ class PeerClient:
                     return answer
         raise fault
 
+    async def _patch(self, path: str, handle: int, offset: int, size: int) -> _Raw:
+        """Send the bytes of a blob from *offset* on to the endpoint that answered last.
+
+        Raises:
+            PeerUnavailable: it broke off, or stalled: nothing was taken for _STALL_S.
+        """
+        url = self._endpoints[self._preferred] + path
+        headers = {
+            "Content-Type": BLOB_TYPE,
+            "Content-Length": str(size - offset),
+            "Upload-Offset": str(offset),
+            "Upload-Length": str(size),
+        }
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(self._stall_s) as stalled:
+
+                async def pieces() -> AsyncIterator[bytes]:
+                    for begin in range(offset, size, _PIECE_BYTES):
+                        stalled.reschedule(loop.time() + self._stall_s)
+                        yield await asyncio.to_thread(
+                            os.pread, handle, min(_PIECE_BYTES, size - begin), begin
+                        )
+                    stalled.reschedule(loop.time() + _LAST_S)
+
+                # A refusal comes before gigabytes have gone: expect100.
+                return await self._ask(
+                    "PATCH", url, pieces(), headers, _MAX_ANSWER_BYTES, expect100=True, timeout=_BLOB_TIMEOUT
+                )
+        except TimeoutError:
+            raise PeerUnavailable("timeout") from None
+
     async def _ask(
-        self, method: str, url: str, body: bytes | BinaryIO | None, headers: Mapping[str, str], limit: int
+        self,
+        method: str,
+        url: str,
+        body: bytes | AsyncIterator[bytes] | None,
+        headers: Mapping[str, str],
+        limit: int,
+        *,
+        expect100: bool = False,
+        timeout: aiohttp.ClientTimeout | None = None,  # noqa: ASYNC109 - aiohttp's own
     ) -> _Raw:
-        blob = body is not None and not isinstance(body, bytes)
+        sent: object = body
         if isinstance(body, bytes) and len(body) > _PIECE_BYTES:
-            body = io.BytesIO(body)  # written in pieces, so that other tasks have their turn
+            sent = io.BytesIO(body)  # written in pieces, so that other tasks have their turn
         try:
             async with self._session.request(
                 method,
                 url,
-                data=body,
+                data=sent,
                 headers=headers,
                 allow_redirects=False,
-                expect100=blob,  # so that a refusal comes before gigabytes have gone
-                timeout=_BLOB_TIMEOUT if blob else _TIMEOUT,
+                expect100=expect100,
+                timeout=timeout or _TIMEOUT,
             ) as answer:
                 return _Raw(answer.status, await _read(answer, limit), answer.headers)
         except TimeoutError:
@@ -252,6 +329,14 @@ async def _read(answer: aiohttp.ClientResponse, limit: int) -> bytes:
         if len(body) > limit:
             raise PeerUnavailable("too_large_answer")
     return bytes(body)
+
+
+def _offset(raw: _Raw, size: int) -> int | None:
+    """Return where the peer's bytes of a blob of *size* end; None if that is not what it answered."""
+    text = raw.headers.get("Upload-Offset", "")
+    if raw.status != HTTPStatus.OK or not text.isascii() or not text.isdigit() or len(text) > _COUNT_DIGITS:
+        return None
+    return int(text) if int(text) <= size else None
 
 
 def _reply(raw: _Raw) -> Reply:

@@ -17,6 +17,8 @@ from typing import BinaryIO
 
 from gateway.core.ids import AuthorityId, Digest
 
+_TAIL = ".tail"
+
 
 class BlobFolder:
     """The folder of all blobs of a node."""
@@ -42,9 +44,28 @@ class BlobFolder:
         """Return where the blob that *peer* brought lies."""
         return self._root / "in" / peer / digest
 
-    def outgoing(self, digest: Digest) -> Path:
-        """Return where the blob that our own system brought lies."""
-        return self._root / "out" / digest
+    def outgoing(self, upload: str) -> Path:
+        """Return where the blob that our own system brings lies, from its first byte on."""
+        return self._root / "out" / upload
+
+    def tail(self, upload: str) -> Path:
+        """Return where the tail of an upload lies: what is less than a chunk."""
+        return self._root / "out" / (upload + _TAIL)
+
+    def idle_uploads(self, before_s: float) -> dict[tuple[str, ...], list[Path]]:
+        """Return the files of uploads that were last written before *before_s*, by the key of their row."""
+        found: dict[tuple[str, ...], list[Path]] = {}
+        for path in _idle(self._root / "out", before_s):
+            found.setdefault((path.name.removesuffix(_TAIL),), []).append(path)
+        return found
+
+    def idle_blobs(self, before_s: float) -> dict[tuple[str, ...], list[Path]]:
+        """Return the blobs of peers that were last written before *before_s*, by the key of their row."""
+        return {
+            (folder.name, path.name): [path]
+            for folder in (self._root / "in").iterdir()
+            for path in _idle(folder, before_s)
+        }
 
     @contextlib.contextmanager
     def writer(self) -> Iterator["BlobWriter"]:
@@ -85,6 +106,33 @@ class BlobFolder:
     def delete(self, path: Path) -> None:
         """Delete a blob, if it is there."""
         path.unlink(missing_ok=True)
+
+    def synced_bytes(self, path: Path) -> int:
+        """Return how long a blob is, once that much of it is durable; 0 if there is none."""
+        try:
+            with path.open("rb") as file:
+                size_bytes = os.fstat(file.fileno()).st_size
+                os.fdatasync(file.fileno())
+        except FileNotFoundError:
+            return 0
+        return size_bytes
+
+    def delete_idle(self, path: Path) -> bool:
+        """Delete a blob unless somebody is appending to it; return whether it was deleted."""
+        try:
+            with path.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
+        except (FileNotFoundError, BlockingIOError):
+            return False
+        return True
+
+    def size_bytes(self, path: Path) -> int:
+        """Return how much of a blob is there."""
+        try:
+            return path.stat().st_size
+        except FileNotFoundError:
+            return 0
 
     def free_bytes(self) -> int:
         """Return how much room the disk has for an ordinary user."""
@@ -147,6 +195,14 @@ class GrowingBlob:
     def read(self, offset: int, size_bytes: int) -> bytes:
         """Return *size_bytes* from *offset*, fewer at the end."""
         return os.pread(self._handle, size_bytes, offset)
+
+
+def _idle(folder: Path, before_s: float) -> Iterator[Path]:
+    """Yield the files in *folder* that were last written before *before_s*."""
+    for path in folder.iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            if path.stat().st_mtime < before_s:
+                yield path
 
 
 def _sync_folder(folder: Path) -> None:

@@ -176,16 +176,29 @@ class _Elsewhere(Lookup):
 ELSEWHERE = _Elsewhere((), (subjects.c.pseudonym, subjects.c.peer, subjects.c.case))
 UPLOADS_OF = Lookup(tuple(uploads.c), (uploads.c.claimed_by,))
 UNCLAIMED_BYTES = Statement(
-    sa.select(sa.func.coalesce(sa.func.sum(blobs.c.size_bytes), sa.literal_column("0"))).where(
-        blobs.c.claimed_by.is_(None), named(blobs.c.peer)
+    sa.select(blobs.c.peer, sa.func.sum(blobs.c.size_bytes))
+    .where(blobs.c.claimed_by.is_(None))
+    .group_by(blobs.c.peer)
+)
+UNCLAIMED_BLOBS = limited(
+    sa.select(blobs).where(
+        blobs.c.claimed_by.is_(None), sa.func.coalesce(blobs.c.whole_ms, blobs.c.received_ms) < _NOW
     )
 )
-UNCLAIMED_BLOBS = limited(sa.select(blobs).where(blobs.c.claimed_by.is_(None), blobs.c.received_ms < _NOW))
+ARRIVING_BLOBS = limited(sa.select(blobs).where(blobs.c.claimed_by.is_(None), blobs.c.whole_ms.is_(None)))
 UNCLAIMED_UPLOADS = limited(
     sa.select(uploads).where(uploads.c.claimed_by.is_(None), uploads.c.stored_ms < _NOW)
 )
 STORED_ANSWERS = limited(
     sa.select(idempotency).where(idempotency.c.stored_ms < _NOW).order_by(idempotency.c.stored_ms)
+)
+UPLOAD_BYTES = Statement(
+    sa.select(sa.func.coalesce(sa.func.sum(uploads.c.blob_size_bytes), sa.literal_column("0"))).where(
+        uploads.c.claimed_by.is_(None)
+    )
+)
+UNFINISHED_UPLOADS = limited(
+    sa.select(uploads).where(uploads.c.claimed_by.is_(None), uploads.c.blob_sha256.is_(None))
 )
 REFUSALS_SINCE = Statement(
     sa.select(sa.func.count())

@@ -17,6 +17,7 @@ from gateway.rows import (
 )
 from gateway.store.database import Database
 from gateway.store.questions import (
+    ARRIVING_BLOBS,
     BACKLOG,
     DUE,
     ELSEWHERE,
@@ -34,8 +35,10 @@ from gateway.store.questions import (
     UNCLAIMED_BLOBS,
     UNCLAIMED_BYTES,
     UNCLAIMED_UPLOADS,
+    UNFINISHED_UPLOADS,
     UNRECEIPTED,
     UNRESOLVED,
+    UPLOAD_BYTES,
     UPLOADS_OF,
     every,
     list_of_cases,
@@ -175,9 +178,22 @@ class RowReads:
         found = await self._database.find(UPLOADS_OF, [(message,) for message in messages])
         return [KINDS[UploadRow].build(columns) for columns in found]
 
-    async def unclaimed_bytes(self, peer: AuthorityId) -> int:
-        """Return the bytes of blobs of *peer* that no envelope claimed."""
-        return int((await self._database.fetch(UNCLAIMED_BYTES, peer=peer))[0][0])
+    async def unclaimed_bytes(self) -> Mapping[AuthorityId, int]:
+        """Return the bytes of blobs that no envelope claimed, there or announced, by peer."""
+        found = await self._database.fetch(UNCLAIMED_BYTES)
+        return {peer: int(size_bytes) for peer, size_bytes in found}
+
+    async def arriving_blobs(self, *, limit: int) -> list[BlobRow]:
+        """Return blobs that are not whole."""
+        return await self._rows(BlobRow, ARRIVING_BLOBS, limit=limit)
+
+    async def upload_bytes(self) -> int:
+        """Return the bytes, sealed, of uploads that no message carries: there, or announced."""
+        return int((await self._database.fetch(UPLOAD_BYTES))[0][0])
+
+    async def unfinished_uploads(self, *, limit: int) -> list[UploadRow]:
+        """Return uploads that are not whole."""
+        return await self._rows(UploadRow, UNFINISHED_UPLOADS, limit=limit)
 
     async def unclaimed_before(self, time_ms: int, *, limit: int) -> list[BlobRow | UploadRow]:
         """Return blobs and uploads stored before *time_ms* that nothing claimed."""

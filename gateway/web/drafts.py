@@ -16,6 +16,7 @@ from gateway.core.ids import (
     parse_message_id,
 )
 from gateway.core.message import MessageFault, SignedMessage, sign_message
+from gateway.core.names import check_name
 from gateway.core.strict import as_list, as_text, members, parse_object, parse_time, time_text
 from keys.signing import SigningKey
 
@@ -93,6 +94,8 @@ def parse_draft(raw: bytes) -> MessageDraft:
         _at(f"/attachments/{position}", _attachment, item)
         for position, item in enumerate(_at("/attachments", as_list, found.get("attachments", [])))
     ]
+    for position, (_, item) in enumerate(items):
+        _at(f"/attachments/{position}/name", _named, item["name"])
     uploads = [upload for upload, _ in items]
     for position, upload in enumerate(uploads):
         if upload in uploads[:position]:
@@ -136,6 +139,10 @@ def _attachment(value: object) -> tuple[str, dict[str, object]]:
     found = members(value, required=_ATTACHMENT, optional=("translation_of",))
     upload = parse_message_id(found["upload"])  # an upload's id has the same form
     return upload, {name: member for name, member in found.items() if name != "upload"}
+
+
+def _named(value: object) -> str:
+    return check_name(as_text(value))
 
 
 def _reason(value: object) -> str:

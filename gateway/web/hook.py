@@ -20,8 +20,10 @@ from gateway.web import (
     own_profile,
     peers,
     token_routes,
+    tus,
     uploads,
 )
+from gateway.web.attachments import DOWNLOADS, Downloads
 from gateway.web.context import CONTEXT, Context
 from gateway.web.counting import counted
 from gateway.web.documents import MAX_DOCUMENT_BYTES
@@ -53,11 +55,13 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/messages/{id}/retry", Scope.WRITE, messages.retry),
     Route("POST", "/messages/{id}/release", Scope.WRITE, messages.release),
     Route("POST", "/messages/{id}/cancel", Scope.WRITE, messages.cancel),
-    Route("OPTIONS", "/uploads", Scope.WRITE, uploads.options),
-    Route("POST", "/uploads", Scope.WRITE, uploads.create),
-    Route("HEAD", "/uploads/{id}", Scope.WRITE, uploads.head),
-    Route("PATCH", "/uploads/{id}", Scope.WRITE, uploads.patch),
-    Route("DELETE", "/uploads/{id}", Scope.WRITE, uploads.delete),
+    Route("OPTIONS", "/uploads", Scope.WRITE, uploads.collection),
+    Route("POST", "/uploads", Scope.WRITE, uploads.collection),
+    Route("OPTIONS", "/uploads/{id}", Scope.WRITE, uploads.single),
+    Route("POST", "/uploads/{id}", Scope.WRITE, uploads.single),
+    Route("HEAD", "/uploads/{id}", Scope.WRITE, uploads.single),
+    Route("PATCH", "/uploads/{id}", Scope.WRITE, uploads.single),
+    Route("DELETE", "/uploads/{id}", Scope.WRITE, uploads.single),
     Route("GET", "/cases", Scope.READ, cases.index),
     Route("GET", "/cases/{id}", Scope.READ, cases.show),
     Route("GET", "/alarms", Scope.READ, alarms.index),
@@ -90,12 +94,13 @@ def hook_app(context: Context) -> web.Application:
     )
     app[CONTEXT] = context
     app[TOKENS] = Tokens(context.store, context.clock)
+    app[DOWNLOADS] = Downloads()
     app[LIMITS] = CallerLimits(at_once=limits.hook_requests_at_once, per_s=limits.hook_requests_per_s)
     app[IN_FLIGHT] = InFlight()
     app.on_cleanup.append(_use_of_tokens_noted)
     app.cleanup_ctx.append(uploads.uploads_under_way)
     app.on_response_prepare.append(secured)
-    app.on_response_prepare.append(uploads.stamped)
+    app.on_response_prepare.append(tus.stamped)
     for route in ROUTES:
         app.router.add_route(route.method, f"/v1{route.path}", guarded(route.scope, route.handler))
     app.router.add_get("/livez", health.livez, allow_head=False)

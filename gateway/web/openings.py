@@ -7,14 +7,16 @@ ask again (425 `check_running`) finds the work done, and a decision that is take
 import asyncio
 import contextlib
 import hashlib
+import os
 from collections import OrderedDict
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.core.errors import PeerFault
 from keys.errors import CannotOpen
-from keys.stream import StreamOpener
+from keys.stream import CHUNK, TAG, check_length, chunk_count, open_chunk
 
 PATIENCE_S = 20.0
 """How long a request waits for its attachments: well within the patience of who asks."""
@@ -22,15 +24,15 @@ PATIENCE_S = 20.0
 _AT_ONCE = 2
 _REMEMBERED = 4096
 _RETRY_S = 5
-_READ_BYTES = 1 << 20
+_SEALED_CHUNK = CHUNK + TAG
 
 
 @dataclass(frozen=True, slots=True)
 class Plain:
-    """What a blob opened to: size and SHA-256 of the plain content. Size -1: it does not open."""
+    """What a blob opened to: the SHA-256 of its plain content; or `fault`, why it does not open."""
 
-    size_bytes: int
     sha256: str
+    fault: str | None = None
 
 
 class Openings:
@@ -38,7 +40,7 @@ class Openings:
 
     def __init__(self, patience_s: float = PATIENCE_S) -> None:
         self._patience_s = patience_s
-        self._tasks: OrderedDict[tuple[Path, bytes], asyncio.Task[Plain]] = OrderedDict()
+        self._tasks: OrderedDict[tuple[Path, int, bytes], asyncio.Task[Plain]] = OrderedDict()
         self._slots = asyncio.Semaphore(_AT_ONCE)
 
     @contextlib.asynccontextmanager
@@ -54,12 +56,16 @@ class Openings:
         except TimeoutError:
             raise PeerFault(425, "check_running", retry_after_s=_RETRY_S) from None
 
-    async def open(self, path: Path, key: bytes) -> Plain:
-        """Return what the blob at *path* opens to under *key*."""
-        place = (path, hashlib.sha256(key).digest())
+    async def open(self, path: Path, size: int, key: bytes) -> Plain:
+        """Return what the blob at *path* opens to under *key*, if it opens to *size* bytes.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        place = (path, size, hashlib.sha256(key).digest())
         task = self._tasks.get(place)
         if task is None:
-            task = self._tasks[place] = asyncio.create_task(self._opened(path, key), name="opening")
+            task = self._tasks[place] = asyncio.create_task(self._opened(path, size, key), name="opening")
             self._forget()
         self._tasks.move_to_end(place)
         try:
@@ -68,9 +74,9 @@ class Openings:
             if task.done() and (task.cancelled() or task.exception() is not None):
                 self._tasks.pop(place, None)
 
-    async def _opened(self, path: Path, key: bytes) -> Plain:
+    async def _opened(self, path: Path, size: int, key: bytes) -> Plain:
         async with self._slots:
-            return await asyncio.to_thread(_open, path, key)
+            return await asyncio.to_thread(_open, path, size, key)
 
     def _forget(self) -> None:
         """Forget what was asked for longest ago, once it is done."""
@@ -81,13 +87,31 @@ class Openings:
             del self._tasks[place]
 
 
-def _open(path: Path, key: bytes) -> Plain:
-    opener = StreamOpener(key)
+def opens_first(path: Path, key: bytes) -> bool:
+    """Return whether the first chunk of the blob at *path* opens under *key*. Blocks."""
     try:
-        with path.open("rb") as file:
-            while chunk := file.read(_READ_BYTES):
-                opener.update(chunk)
-        opener.finish()
+        with path.open("rb", buffering=0) as file:
+            alone = os.fstat(file.fileno()).st_size <= _SEALED_CHUNK
+            open_chunk(key, 0, os.pread(file.fileno(), _SEALED_CHUNK, 0), last=alone)
     except CannotOpen:
-        return Plain(-1, "")
-    return Plain(opener.plain_size, opener.plain_sha256)
+        return False
+    return True
+
+
+def _open(path: Path, size: int, key: bytes) -> Plain:
+    """Open every chunk; another thread hashes one while the next is opened."""
+    digest, chunks = hashlib.sha256(), chunk_count(size)
+    with path.open("rb", buffering=0) as file, ThreadPoolExecutor(1) as other:
+        handle = file.fileno()
+        hashed = other.submit(digest.update, b"")
+        try:
+            check_length(os.fstat(handle).st_size, size)
+            for index in range(chunks):
+                sealed = os.pread(handle, _SEALED_CHUNK, index * _SEALED_CHUNK)
+                plain = open_chunk(key, index, sealed, last=index == chunks - 1, chunks=chunks)
+                hashed.result()
+                hashed = other.submit(digest.update, plain)
+        except CannotOpen as fault:
+            return Plain("", fault.code)
+        hashed.result()
+    return Plain(digest.hexdigest())

@@ -16,6 +16,7 @@ import structlog
 from aiohttp import web
 
 from gateway.core.errors import (
+    Damaged,
     Flaw,
     Malformed,
     Misuse,
@@ -118,6 +119,8 @@ def problem_of(fault: BaseException, *, incident: str | None = None) -> Problem:
             problem = Problem(status=HTTPStatus.UNPROCESSABLE_ENTITY, code=code, detail=str(fault))
         case Unavailable(retry_after_s=after):
             problem = _later(str(fault), after)
+        case Damaged(code=code):
+            problem = Problem(status=HTTPStatus.INTERNAL_SERVER_ERROR, code=code, detail=str(fault))
         case Stale():
             problem = _later("others are changing the same thing", _BUSY_S)
         case web.HTTPException() if fault.status < HTTPStatus.INTERNAL_SERVER_ERROR:

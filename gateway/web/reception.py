@@ -23,6 +23,7 @@ from gateway.peering.settlement import move_case, open_case
 from gateway.rows import THIS_ENTRY, AnswerRow, BlobRow, CaseRow, ContentRow, Direction, MessageRow, Row
 from gateway.web.answers import TRIES, Answer, Answers
 from gateway.web.context import Context
+from gateway.web.inspection import Inspection
 from gateway.web.openings import Openings
 from gateway.web.subjects import NO_SUBJECTS, Subjects, look_up, new_rows
 
@@ -48,7 +49,7 @@ class Reception:
     def __init__(self, context: Context, openings: Openings | None = None) -> None:
         self._context = context
         self._store = context.store
-        self._openings = openings or Openings()
+        self._inspection = Inspection(context, openings or Openings())
         self._answers = Answers(context.store, context.clock, context.probe)
 
     async def receive(self, peer: PinnedPeer, raws: Sequence[bytes]) -> list[Answer | Exception]:
@@ -188,33 +189,10 @@ class Reception:
         judged = intake.judge(opened, history, self._context.clock.now_ms())
         if isinstance(judged, Refused):
             return await self._answers.refuse(_refusal("relay.refused", peer, item, judged))
-        blobs = await self._blobs(peer, judged)
+        blobs = await self._inspection.blobs(peer.row.authority, judged)
         if isinstance(blobs, Refused):
             return await self._answers.refuse(_refusal("relay.refused", peer, item, blobs))
         return await self._accept(peer, item, judged, history, blobs)
-
-    async def _blobs(self, peer: PinnedPeer, judged: Judged) -> list[BlobRow] | Refused:
-        """Return the rows of the message's blobs, each opened once in full (protocol §1 rule 6)."""
-        attachments = judged.opened.signed.message.attachments
-        authority = peer.row.authority
-        keys = [(authority, one.blob_sha256) for one in attachments]
-        rows = await self._store.get_many(BlobRow, keys) if keys else {}
-        sizes = {row.sha256: row.size_bytes for row in rows.values()}
-        verdict = intake.check_blobs(judged, sizes)
-        if verdict is not None:
-            return verdict
-        async with self._openings.in_time():
-            for attachment in attachments:
-                plain = await self._openings.open(
-                    self._context.blobs.incoming(authority, attachment.blob_sha256),
-                    judged.opened.content.blob_keys[attachment.blob_sha256],
-                )
-                verdict = intake.check_attachment(
-                    judged, attachment, size=plain.size_bytes, plain_sha256=plain.sha256
-                )
-                if verdict is not None:
-                    return verdict
-        return list(rows.values())
 
     async def _accept(
         self, peer: PinnedPeer, item: _Item, judged: Judged, history: History, blobs: Sequence[BlobRow]

@@ -51,6 +51,7 @@ class _Attached:
     """An upload that a draft names, and what opens it."""
 
     row: UploadRow
+    blob_sha256: Digest
     key: bytes
     member: Mapping[str, object]
 
@@ -123,7 +124,7 @@ class Submission:
             "state": judged.state,
             "findings": [finding.document() for finding in judged.findings],
         }
-        blob_keys: dict[Digest, bytes] = {one.row.blob_sha256: one.key for one in judged.attached}
+        blob_keys = {one.blob_sha256: one.key for one in judged.attached}
         parcel = pack(self._context, judged.signed, blob_keys, judged.peer, judged.now_ms, held=judged.held)
         rows = [*self._rows(judged, parcel), *await new_rows(self._store, judged.subjects, judged.case)]
         if keyed is not None:
@@ -195,7 +196,11 @@ class Submission:
         return row, open_case(self._context.keyring().storage, row)
 
     async def _attached(self, draft: MessageDraft) -> list[_Attached]:
-        """Return the uploads that the draft names, none of which another message carries."""
+        """Return the uploads that the draft names, all whole, none of which another message carries.
+
+        Raises:
+            Misuse: 422 `unknown_upload`, 409 `upload_unfinished`.
+        """
         if not draft.uploads:
             return []
         found = await self._store.get_many(UploadRow, [(upload,) for upload in draft.uploads])
@@ -208,18 +213,26 @@ class Submission:
                 if row not in free
             ]
             raise Misuse(422, "unknown_upload", "an attachment is not an upload to send", flaws=flaws)
-        return [self._opened(*pair) for pair in zip(free, draft.attachments, strict=True)]
+        whole = [(row, row.blob_sha256) for row in free if row.blob_sha256 is not None]
+        if len(whole) < len(free):
+            flaws = [
+                Flaw(f"/attachments/{position}/upload", "an upload that is whole: bring the rest first")
+                for position, row in enumerate(free)
+                if row.blob_sha256 is None
+            ]
+            raise Misuse(409, "upload_unfinished", "an attachment is not here in full yet", flaws=flaws)
+        return [self._opened(*pair, to) for pair, to in zip(whole, draft.attachments, strict=True)]
 
-    def _opened(self, row: UploadRow, members: Mapping[str, object]) -> _Attached:
+    def _opened(self, row: UploadRow, blob_sha256: Digest, members: Mapping[str, object]) -> _Attached:
         box = Box(row.wrapped_key, row.ciphertext)
         secrets = custody.open_upload(self._context.keyring().storage, row.id, box)
         member = {
             **members,
             "size": row.size_bytes,
             "sha256": secrets.plain_sha256,
-            "blob": {"sha256": row.blob_sha256, "size": row.blob_size_bytes},
+            "blob": {"sha256": blob_sha256, "size": row.blob_size_bytes},
         }
-        return _Attached(row=row, key=secrets.key, member=member)
+        return _Attached(row=row, blob_sha256=blob_sha256, key=secrets.key, member=member)
 
     async def _is_blocked(self, case: CaseRow, history: History) -> bool:
         """Say whether one of ours in the case waits for an operator, or to learn its fate."""

@@ -11,6 +11,7 @@ from gateway.peering.directory import Directory, PinnedPeer
 from gateway.peering.settlement import Settlement
 from gateway.ports import Clock, Entropy, Probe, Store
 from gateway.store.blobs import BlobFolder
+from gateway.workers.lanes import Lanes
 from keys.vault import Keyring
 
 
@@ -21,6 +22,7 @@ class Parts:
     Attributes:
         keyring: the keys in use, asked anew each time.
         dial: a client for one peer, to be closed by the caller.
+        lanes: how many messages have their blobs brought at once.
         periods: how long each clock runs, in milliseconds by its setting.
         cards_wanted: told of a peer whose newest card is needed (421).
     """
@@ -30,6 +32,7 @@ class Parts:
     directory: Directory
     keyring: Callable[[], Keyring]
     dial: Callable[[PinnedPeer], PeerClient]
+    lanes: Lanes
     cards_wanted: Callable[[AuthorityId], None]
     clock: Clock
     periods: Mapping[str, int]

@@ -13,12 +13,12 @@ from functools import partial
 import structlog
 
 from gateway.core.errors import Unavailable
-from gateway.core.ids import AuthorityId, Digest, MessageId
+from gateway.core.ids import AuthorityId, Digest
 from gateway.peering.client import MAX_BATCH, MAX_BATCH_BYTES, PeerClient, PeerUnavailable, Reply
 from gateway.peering.directory import PinnedPeer
 from gateway.peering.reachability import is_open, obstruct, reopen
 from gateway.ports import Outgoing
-from gateway.rows import MessageRow, PeerRow
+from gateway.rows import PeerRow, UploadRow
 from gateway.workers.carriage import Carriage
 from gateway.workers.outcomes import Outcomes
 from gateway.workers.parts import Parts
@@ -45,7 +45,6 @@ class Route:
         self._stopping = stopping
         self._outcomes = Outcomes(parts)
         self._carriage = Carriage(parts)
-        self._carrying: MessageId | None = None
         self._wake = asyncio.Event()
         self._under_way = UnderWay(authority, self._recorded)
         self._passed_over = False  # something that is due was left for another round
@@ -71,8 +70,8 @@ class Route:
                 rest_s = await self._guarded_round()
                 if rest_s:
                     await _within(self._wake, rest_s)
-            if self._carrying is not None:  # taken up after the next start
-                await self._under_way.break_off(self._carrying)
+            for message in tuple(self._carriage.under_way):  # taken up after the next start
+                await self._under_way.break_off(message)
             await self._under_way.finish()
         finally:
             await self._under_way.break_off()
@@ -185,8 +184,6 @@ class Route:
 
     def _take(self, peer: PinnedPeer, one: Outgoing, reply: Reply) -> None:
         """Have the answer to one envelope recorded."""
-        if reply.receipt is not None or reply.code == "blobs_missing":
-            self._carriage.forget(one.message.id)
         self._under_way.start(
             one.message.id,
             partial(self._outcomes.posted, peer, one, reply),
@@ -194,40 +191,38 @@ class Route:
         )
 
     async def _ready(self, peer: PinnedPeer, now_ms: int) -> list[Outgoing]:
-        """Return what may be posted now: due, not under way, its blobs at the peer."""
+        """Return what may be posted now: due and not under way. What has attachments begins to be brought."""
         limit = MAX_BATCH + len(self._under_way)
         while True:
             due = await self._store.due(self._authority, now_ms, limit=limit)
-            ready = []
+            ready, waiting = [], []
             self._passed_over = len(due) == limit
             for one in due:
                 if one.message.expires_ms <= now_ms:
                     continue
-                if one.message.id not in self._under_way and self._carriage.has_brought(one.message):
+                if one.message.id in self._under_way:
+                    self._passed_over = True
+                elif one.message.attachments:
+                    self._passed_over = True
+                    waiting.append(one)
+                else:
                     ready.append(one)
-                    continue
-                self._passed_over = True
-                if self._carrying is None and one.message.id not in self._under_way:
-                    self._carrying = one.message.id
-                    self._under_way.start(
-                        one.message.id,
-                        partial(self._bring_blobs, peer, one.message),
-                        partial(self._outcomes.deferred, one.message, "internal"),
-                    )
+            for one, uploads in await self._carriage.admitted(waiting, self.wake):
+                self._under_way.start(
+                    one.message.id,
+                    partial(self._bring, peer, one, uploads),
+                    partial(self._outcomes.deferred, one.message, "internal"),
+                )
             if ready or len(due) < limit:
                 return ready
-            limit *= 2  # the oldest all wait for their blobs: look behind them
+            limit *= 2  # the oldest all have attachments: look behind them
 
-    async def _bring_blobs(self, peer: PinnedPeer, message: MessageRow) -> None:
-        """Bring the blobs of one message, so that its envelope can follow."""
-        try:
-            code = await self._carriage.bring(peer, message)
-            if code is not None:
-                await self._outcomes.deferred(message, code)
-        except Obstructed as fault:
-            await self._back_off(fault)
-        finally:
-            self._carrying = None
+    async def _bring(self, peer: PinnedPeer, one: Outgoing, uploads: Sequence[UploadRow]) -> None:
+        """Bring a message with its attachments, and have the answer to it recorded."""
+        reply = await self._carriage.bring(peer, one, uploads)
+        await self._outcomes.posted(peer, one, reply)
+        if reply.receipt is not None and self._clear is None:
+            await reopen(self._store, self._authority)
 
     # -- the outcome of expired messages, and later receipts
 

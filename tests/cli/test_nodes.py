@@ -118,7 +118,14 @@ def test_a_message_goes_out_is_fetched_and_taken_over(pair, draft, summons, tmp_
     assert len((tmp_path / "got" / "message.jws").read_bytes().split(b".")) == 3
     for path in (tmp_path / "got").iterdir():
         assert path.stat().st_mode & 0o777 == 0o600
-    assert "already has" in call(there, "fetch", message, "--to", str(tmp_path / "got"), code=2)
+    inodes = {path.name: path.stat().st_ino for path in (tmp_path / "got").iterdir()}
+    assert len(inodes) == 3
+    call(there, "fetch", message, "--to", str(tmp_path / "got"))
+    assert {path.name: path.stat().st_ino for path in (tmp_path / "got").iterdir()} == inodes
+    (tmp_path / "got" / "01-convocation.pdf").write_text("mine")
+    told = call(there, "fetch", message, "--to", str(tmp_path / "got"), code=2)
+    assert "already has another 01-convocation.pdf" in told
+    assert (tmp_path / "got" / "01-convocation.pdf").read_text() == "mine"
     assert "gets a receipt" in call(there, "acknowledge", message)
     found = here.until(
         lambda: found if (found := ask(here, "show", message))["state"] == "handed_over" else None,

@@ -1,6 +1,7 @@
 """Every question that the store answers."""
 
 import asyncio
+import dataclasses
 import uuid
 
 import pytest
@@ -327,16 +328,27 @@ async def test_uploads_of_messages(store: SqlStore):
 
 
 async def test_unclaimed_blobs_and_uploads(store: SqlStore):
-    rows = [blob(size_bytes=5), blob(size_bytes=7, received_ms=50), upload(), upload(stored_ms=50)]
-    claimed = [blob(claimed_by=new_id()), upload(claimed_by=new_id()), blob(peer=OTHER, received_ms=50)]
+    arriving = blob(size_bytes=7, received_ms=50, whole_ms=None)
+    rows = [blob(size_bytes=5), arriving, upload(), upload(stored_ms=50)]
+    claimed = [blob(claimed_by=new_id()), upload(claimed_by=new_id()), blob(peer=OTHER, whole_ms=50)]
     await put(store, *rows, *claimed)
 
-    assert await store.unclaimed_bytes(PEER) == 12
-    assert await store.unclaimed_bytes(NOBODY) == 0
+    assert await store.unclaimed_bytes() == {PEER: 12, OTHER: 100}
+    assert [row.sha256 for row in await store.arriving_blobs(limit=9)] == [arriving.sha256]
+    assert await store.arriving_blobs(limit=0) == []
     found = await store.unclaimed_before(50, limit=9)
     assert [type(row) for row in found] == [type(rows[0]), type(rows[2])]
     assert len(await store.unclaimed_before(51, limit=9)) == 5
     assert len(await store.unclaimed_before(51, limit=1)) == 1
+
+
+async def test_uploads_that_no_message_carries(store: SqlStore):
+    part = upload(blob_sha256=None, blob_size_bytes=7)
+    await put(store, part, upload(blob_size_bytes=20), upload(blob_size_bytes=300, claimed_by=new_id()))
+
+    assert await store.upload_bytes() == 27
+    assert await store.unfinished_uploads(limit=9) == [dataclasses.replace(part, version=1)]
+    assert await store.unfinished_uploads(limit=0) == []
 
 
 async def test_refusals_of_a_peer_are_counted(store: SqlStore, clock: FixedClock):
@@ -415,8 +427,10 @@ async def test_leaves_are_given_in_pages_and_in_order(store: SqlStore, monkeypat
         (questions.QUEUED_BEHIND, {"peer": PEER, "case": "x", "entry": 1}, "ix_messages_case_entry"),
         (questions.NOTICES_DUE, {"peer": PEER, "now": 1, "limit": 1}, "ix_notices_queued"),
         (questions.REFUSALS_SINCE, {"peer": PEER, "now": 1}, "ix_entries_refused"),
-        (questions.UNCLAIMED_BYTES, {"peer": PEER}, "ix_blobs_unclaimed"),
+        (questions.UNCLAIMED_BYTES, {}, "ix_blobs_unclaimed"),
         (questions.UNCLAIMED_UPLOADS, {"now": 1, "limit": 1}, "ix_uploads_claimed_by"),
+        (questions.UPLOAD_BYTES, {}, "ix_uploads_claimed_by"),
+        (questions.UNFINISHED_UPLOADS, {"limit": 1}, "ix_uploads_claimed_by"),
         (questions.TICKING, {"limit": 1}, "ix_cases_clock"),
         (questions.UNRECEIPTED, {"code": "x", "limit": 1}, "ix_messages_queued"),
         (questions.RECEIPTS, {"peer": PEER, "id": "x"}, "ix_receipts_id"),

@@ -3,12 +3,15 @@ import itertools
 import pytest
 
 from gateway.core.custody import (
+    UploadKeys,
     UploadSecrets,
     box_content,
     box_history,
+    box_unfinished,
     box_upload,
     open_content,
     open_history,
+    open_unfinished,
     open_upload,
 )
 from gateway.core.envelope import Content, encode_content
@@ -56,6 +59,16 @@ def test_histories_and_uploads():
     assert open_upload(STORAGE, IDS[0], box) == UploadSecrets(key, digest)
     with pytest.raises(CannotOpen):
         open_upload(STORAGE, IDS[1], box)
+    keys = UploadKeys(key, bytes(32))
+    unfinished = box_unfinished(STORAGE, IDS[0], keys)
+    assert open_unfinished(STORAGE, IDS[0], unfinished) == keys
+    for other, found in ((IDS[1], unfinished), (IDS[0], box)):
+        with pytest.raises(CannotOpen):
+            open_unfinished(STORAGE, other, found)
+    with pytest.raises(CannotOpen):
+        open_upload(STORAGE, IDS[0], unfinished)
+    with pytest.raises(Malformed):
+        open_unfinished(STORAGE, IDS[0], box_unfinished(STORAGE, IDS[0], UploadKeys(key, bytes(31))))
 
 
 def test_no_value_opens_as_one_of_another_kind():

@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 
 from keys import stream
 from keys.errors import CannotOpen, KeyFault, MalformedToken
-from keys.stream import CHUNK, TAG, StreamOpener, StreamSealer, new_stream_key, open_chunk, sealed_size
+from keys.stream import (
+    CHUNK,
+    TAG,
+    StreamOpener,
+    StreamSealer,
+    new_stream_key,
+    open_chunk,
+    seal_chunk,
+    sealed_size,
+)
 
 KEY = bytes(range(32))
 SIZES = [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK, 2 * CHUNK + 1]
@@ -183,6 +192,102 @@ class TestOneChunk:
             open_chunk(KEY, 0, chunk, last=True)
 
 
+SIZE = 4 * CHUNK + 7
+WHOLE = seal(content(SIZE))[1]
+PARTS = chunks(WHOLE)
+OTHER = StreamSealer(bytes(32))
+ALIEN = chunks(OTHER.update(content(SIZE)) + OTHER.finish())
+
+
+def flipped(chunk):
+    return bytes([chunk[0] ^ 1]) + chunk[1:]
+
+
+# What lies there, what a reader of the signed size says, and what one who does not know it says.
+WRONG = [
+    ("nothing", [], "truncated", "truncated"),
+    ("less than a tag", [WHOLE[:15]], "truncated", "truncated"),
+    ("the final chunk is missing", PARTS[:4], "truncated", "truncated"),
+    ("all but the first are missing", PARTS[:1], "truncated", "truncated"),
+    ("cut within the final chunk", [WHOLE[:-1]], "truncated", "altered"),
+    ("cut within another chunk", [WHOLE[: 2 * SEALED_CHUNK + 99]], "truncated", "altered"),
+    ("a byte follows", [*PARTS, b"\0"], "extended", "altered"),
+    ("a chunk follows", [*PARTS[:4], PARTS[4], PARTS[4]], "extended", "altered"),
+    ("two are swapped", [PARTS[0], PARTS[2], PARTS[1], *PARTS[3:]], "reordered", "altered"),
+    ("a later one comes twice", [PARTS[3], *PARTS[1:]], "reordered", "altered"),
+    ("an earlier one comes twice", [*PARTS[:3], PARTS[1], PARTS[4]], "reordered", "reordered"),
+    ("one of another stream", [*PARTS[:2], ALIEN[2], *PARTS[3:]], "altered", "altered"),
+    ("the end of another stream", [*PARTS[:4], ALIEN[4]], "altered", "altered"),
+    ("a bit of the first", [flipped(PARTS[0]), *PARTS[1:]], "altered", "altered"),
+    ("a bit of the last", [*PARTS[:4], flipped(PARTS[4])], "altered", "altered"),
+]
+
+
+def _read(opener, parts, left):
+    """Let what *opener* makes of *parts* leave, as a reader would."""
+    for part in parts:
+        left += opener.update(part)
+    left += opener.finish()
+
+
+class TestWhatIsWrong:
+    @pytest.mark.parametrize(
+        ("there", "known", "unknown"), [case[1:] for case in WRONG], ids=[case[0] for case in WRONG]
+    )
+    def test_is_told_of_a_stream(self, there, known, unknown):
+        for size, code in ((SIZE, known), (None, unknown)):
+            left = bytearray()
+            with pytest.raises(CannotOpen) as raised:
+                _read(StreamOpener(KEY, size), there, left)
+            assert raised.value.code == code
+            assert content(SIZE).startswith(left)
+
+    def test_is_told_of_a_final_chunk_that_more_follows(self):
+        full = seal(content(CHUNK))[1]
+        for size in (None, CHUNK + 1):
+            with pytest.raises(CannotOpen) as raised:
+                StreamOpener(KEY, size).update(full + b"\0")
+            assert raised.value.code == "extended"
+
+    @pytest.mark.parametrize(
+        ("index", "chunk", "last", "code"),
+        [
+            (1, PARTS[2], False, "reordered"),
+            (3, PARTS[0], False, "reordered"),
+            (0, seal(content(5 * CHUNK))[1][-SEALED_CHUNK:], False, "reordered"),
+            (4, PARTS[3], True, "reordered"),
+            (3, PARTS[3], True, "truncated"),
+            (4, PARTS[4][:TAG], True, "truncated"),
+            (1, PARTS[1][:-1], False, "truncated"),
+            (1, PARTS[1] + b"\0", False, "extended"),
+            (4, PARTS[4], False, "truncated"),
+            (4, seal(content(5 * CHUNK))[1][-SEALED_CHUNK:], False, "extended"),
+            (1, ALIEN[1], False, "altered"),
+            (4, flipped(PARTS[4]), True, "altered"),
+        ],
+    )
+    def test_is_told_of_one_chunk(self, index, chunk, last, code):
+        with pytest.raises(CannotOpen) as raised:
+            open_chunk(KEY, index, chunk, last=last, chunks=5)
+        assert raised.value.code == code
+
+    @pytest.mark.parametrize("chunks", [1, 3, 2**40])
+    def test_is_looked_for_no_longer_than_opening_takes(self, monkeypatch, chunks):
+        tried = []
+        monkeypatch.setattr(stream, "_TRIES", 50)
+        monkeypatch.setattr(stream, "_authentic", lambda _cipher, nonce, _chunk: tried.append(nonce))
+        with pytest.raises(CannotOpen):
+            open_chunk(KEY, 0, flipped(PARTS[0]), last=False, chunks=chunks)
+        assert len(tried) == len(set(tried)) + (chunks == 1) <= min(chunks, 51) + 1
+
+    @pytest.mark.parametrize(("more", "code"), [(-1, "truncated"), (1, "extended")])
+    def test_is_told_by_the_length_alone(self, more, code):
+        stream.check_length(len(WHOLE), SIZE)
+        with pytest.raises(CannotOpen) as raised:
+            stream.check_length(len(WHOLE) + more, SIZE)
+        assert raised.value.code == code
+
+
 def test_no_nonce_comes_twice():
     nonces = {stream._nonce(index, last=last) for index in (0, 1, 255, 256, 2**40) for last in (False, True)}
     assert len(nonces) == 10
@@ -195,6 +300,22 @@ def test_a_sealer_is_used_once():
     for again in (sealer.finish, lambda: sealer.update(b"")):
         with pytest.raises(KeyFault):
             again()
+
+
+@pytest.mark.parametrize(
+    ("index", "size", "last"), [(0, 0, True), (0, 5, True), (1, 1, True), (0, CHUNK, False), (9, CHUNK, True)]
+)
+def test_a_chunk_sealed_alone_opens_alone(index, size, last):
+    sealed = seal_chunk(KEY, index, bytes(size), last=last)
+    assert open_chunk(KEY, index, sealed, last=last) == bytes(size)
+
+
+@pytest.mark.parametrize(
+    ("index", "size", "last"), [(0, CHUNK - 1, False), (1, 0, True), (0, CHUNK + 1, True), (0, 0, False)]
+)
+def test_no_chunk_has_another_length(index, size, last):
+    with pytest.raises(KeyFault):
+        seal_chunk(KEY, index, bytes(size), last=last)
 
 
 @pytest.mark.parametrize("length", [0, 16, 31, 33])

@@ -72,3 +72,10 @@ def test_files_that_go_with_it_are_known():
     named = [{"language": "en", "certified": True, "attachment": "x.pdf"}]
     assert told(draft(translations=named), attached=attached) == set()
     assert told(draft(translations=named)) == {("error", FORM, "/translations/0/attachment")}
+
+
+def test_a_name_that_no_file_can_have():
+    named = {"name": "é" * 128, "media_type": "text/plain", "role": "other", "language": "fr"}
+    attached = [{**named, "name": "a.txt"}, named]
+    attached = [{**one, "size": 1, "sha256": "0" * 64} for one in attached]
+    assert told(draft(), attached=attached) == {("error", FORM, "/attachments/1/name")}

@@ -7,6 +7,7 @@ from aiohttp import web
 from structlog.testing import capture_logs
 
 from gateway.core.errors import (
+    Damaged,
     Flaw,
     Malformed,
     Misuse,
@@ -35,6 +36,7 @@ from keys.errors import CannotOpen
         (Misuse(401, "unauthorized", "no"), 401, "unauthorized", {"WWW-Authenticate": "Bearer"}),
         (Malformed("not JSON"), 400, "malformed", {}),
         (Unavailable("full", retry_after_s=9), 503, "unavailable", {"Retry-After": "9"}),
+        (Damaged("attachment_altered", "on disk"), 500, "attachment_altered", {}),
         (Stale("moved"), 503, "unavailable", {"Retry-After": "1"}),
         (Untrusted("who?"), 422, "untrusted", {}),
         (NotIncluded("where?"), 422, "not_included", {}),

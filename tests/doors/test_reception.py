@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from gateway.core.entry import parse_entry
 from gateway.core.envelope import MEDIA_TYPE
@@ -17,6 +18,7 @@ from gateway.core.strict import sha256
 from gateway.rows import BlobRow, CaseRow, Direction, MessageRow
 from keys.signing import SigningKey
 from tests.support.authorities import (
+    Blob,
     Party,
     Posted,
     acknowledgment,
@@ -175,6 +177,62 @@ async def test_an_attachment_that_is_not_what_was_signed_is_refused(
     row = await door.store.get(BlobRow, peer.id, blob.sha256)
     assert row is not None
     assert row.claimed_by is None
+
+
+CHUNK = (1 << 20) + 16
+
+
+def _swapped_keys(one: Blob, other: Blob) -> list[tuple[dict[str, Any], Blob]]:
+    return [(one.member(), replace(one, key=other.key)), (other.member(), replace(other, key=one.key))]
+
+
+def _broken(one: Blob, sealed: bytes) -> list[tuple[dict[str, Any], Blob]]:
+    """Return an attachment whose blob is not the form of what was signed, under its own digest and size."""
+    broken = replace(one, sealed=sealed)
+    return [(broken.member(), broken)]
+
+
+LARGE = make_blob(bytes(range(256)) * 9_000, "large.bin")
+BROKEN = {
+    "truncated": _broken(LARGE, LARGE.sealed[:-CHUNK]),
+    "extended": _broken(LARGE, LARGE.sealed + make_blob(b"more").sealed),
+    "reordered": _broken(
+        LARGE, LARGE.sealed[CHUNK : 2 * CHUNK] + LARGE.sealed[:CHUNK] + LARGE.sealed[2 * CHUNK :]
+    ),
+    "altered": _broken(LARGE, LARGE.sealed[:-1] + bytes([LARGE.sealed[-1] ^ 1])),
+    "swapped": _swapped_keys(make_blob(b"one", "one.txt"), make_blob(b"two", "two.txt")),
+    "other_content": [(LARGE.member() | {"sha256": sha256(b"b")}, LARGE)],
+}
+
+
+@pytest.mark.parametrize("code", BROKEN)
+async def test_what_is_wrong_with_a_blob_is_told_apart(
+    door: Door, call: Caller, peer: Party, code: str
+) -> None:
+    """Its digest is right, so it is taken; its stream is not that of what was signed."""
+    members, blobs = zip(*BROKEN[code], strict=True)
+    for blob in blobs:
+        assert (await put_blob(call, blob.sealed)).status == 204
+    posted = message(peer, door.party)
+    signed = payload(peer, door.party, id=posted.id, attachments=list(members))
+    jws = sign_raw(peer, json.dumps(signed).encode())
+    envelope = seal(peer, door.party, jws, id_=posted.id, blobs=blobs)
+    with capture_logs() as logs:
+        answer = await call("POST", ENVELOPES, envelope.raw, MEDIA_TYPE)
+    assert answer.status == 422
+    assert parse_entry(answer.json["entry"].encode()).reason == "blob_mismatch"
+    assert [line["code"] for line in logs if line["event"] == "blob_refused"] == [code]
+
+
+async def test_a_blob_whose_file_is_gone_is_brought_again(door: Door, call: Caller, peer: Party) -> None:
+    blob = make_blob(b"once there")
+    await put_blob(call, blob.sealed)
+    door.context.blobs.incoming(peer.id, blob.sha256).unlink()
+    posted = message(peer, door.party, blobs=[blob])
+    answer = await call("POST", ENVELOPES, posted.raw, MEDIA_TYPE)
+    assert (answer.status, answer.code, answer.json["missing"]) == (424, "blobs_missing", [blob.sha256])
+    assert (await put_blob(call, blob.sealed)).status == 204
+    assert (await call("POST", ENVELOPES, posted.raw, MEDIA_TYPE)).status == 201
 
 
 def _faults(door: Door, peer: Party, known: Posted) -> list[tuple[str, bytes]]:

@@ -7,14 +7,13 @@ logs verify.
 import asyncio
 import copy
 import json
-from collections.abc import Iterable
 from functools import partial
 
 import aiohttp
 import pytest
 
 import schemas
-from tests.support.nodes import Node, eventually, pinned, set_up
+from tests.support.nodes import Node, all_accepted, eventually, pinned, set_up
 
 PASSINGS = (1, 3)
 """At which passing of its fail-point a node is killed; as many messages are sent until then."""
@@ -70,18 +69,6 @@ async def settled_or_dead(sender: Node, recipient: Node, id_: str | None) -> boo
     except (aiohttp.ClientConnectionError, ConnectionError):
         return True
     return message["state"] != "queued"
-
-
-async def all_accepted(sender: Node, ids: Iterable[str]) -> bool:
-    done = True
-    for id_ in ids:
-        _, message = await sender.call("GET", f"/messages/{id_}")
-        if message["state"] == "queued":
-            done = False
-            await sender.call("POST", f"/messages/{id_}/retry")
-        else:
-            assert message["state"] == "accepted"
-    return done
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,7 @@ from gateway.rows import (
 )
 from gateway.store.blobs import BlobFolder
 from gateway.web.release import release
+from gateway.workers.lanes import Lanes
 from gateway.workers.parts import Parts
 from gateway.workers.route import Route
 from keys.sealing import SealingKey
@@ -196,6 +197,7 @@ class World:
             directory=station.directory,
             keyring=lambda: station.party.keyring,
             dial=lambda _: Network(self, side),  # type: ignore[arg-type, return-value]
+            lanes=Lanes(),
             cards_wanted=station.cards_wanted.append,
             clock=clock,
             periods=PERIODS_MS,

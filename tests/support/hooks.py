@@ -189,7 +189,12 @@ class Hook:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(blob.sealed)
             row = BlobRow(
-                peer=party.id, sha256=blob.sha256, version=0, size_bytes=len(blob.sealed), received_ms=NOW_MS
+                peer=party.id,
+                sha256=blob.sha256,
+                version=0,
+                size_bytes=len(blob.sealed),
+                received_ms=NOW_MS,
+                whole_ms=NOW_MS,
             )
             await self.store.record(Change(name="blob", puts=(row,)))
         peer = self.context.directory.peers[party.id]

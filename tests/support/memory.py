@@ -239,6 +239,12 @@ class MemoryStore:
     async def receipts(self, peer: AuthorityId, message: MessageId) -> list[ReceiptRow]:
         return self.of(ReceiptRow, peer=peer, id=message)
 
+    async def upload_bytes(self) -> int:
+        return sum(row.blob_size_bytes for row in self.of(UploadRow) if row.claimed_by is None)
+
+    async def unfinished_uploads(self, *, limit: int) -> list[UploadRow]:
+        return [row for row in self.of(UploadRow) if row.blob_sha256 is None][:limit]
+
     async def uploads_of(self, messages: Sequence[MessageId]) -> list[UploadRow]:
         return [row for row in self.of(UploadRow) if row.claimed_by in messages]
 

@@ -6,7 +6,7 @@ import json
 import multiprocessing
 import shutil
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing.process import BaseProcess
@@ -58,10 +58,16 @@ class Place:
     id: str
     federation: int
     hook: int
+    endpoint: int
+    """The port that its card names: where peers call, perhaps over a line that leads to its own."""
 
     @property
     def config(self) -> str:
         return str(self.folder / "config.toml")
+
+    @property
+    def base(self) -> str:
+        return f"http://127.0.0.1:{self.hook}/v1"
 
     @property
     def token(self) -> str:
@@ -73,15 +79,16 @@ class Place:
         return replace(self, folder=folder)
 
 
-def set_up(folder: Path, authority: str) -> Place:
-    """Make a data folder with the real `init`."""
-    place = Place(folder=folder, id=authority, federation=free_port(), hook=free_port())
+def set_up(folder: Path, authority: str, *, endpoint: int | None = None) -> Place:
+    """Make a data folder with the real `init`; *endpoint* is a port that leads to the federation door."""
+    federation = free_port()
+    place = Place(folder, authority, federation, free_port(), endpoint or federation)
     country = authority[:2].upper()
     with cheap_passphrases():
         art18(
             "init", str(folder), "--authority", authority, "--country", country, "--name",
             f"Example {country}", "--domain", f"{authority.replace('.', '-')}.example",
-            "--endpoint", f"https://127.0.0.1:{place.federation}",
+            "--endpoint", f"https://127.0.0.1:{place.endpoint}",
             "--federation-port", str(place.federation), "--hook-port", str(place.hook),
         )  # fmt: skip
     return place
@@ -126,6 +133,10 @@ class Node:
         assert self._child.exitcode is not None
         return self._child.exitcode
 
+    def kill(self) -> None:
+        """End the process by its id, as a power cut would."""
+        self._child.kill()
+
     async def stop(self) -> int:
         """End the process by its id and return its exit code."""
         if self.running:
@@ -144,7 +155,7 @@ class Node:
             aiohttp.ClientSession() as session,
             session.request(
                 method,
-                f"http://127.0.0.1:{self.place.hook}/v1{path}",
+                f"{self.place.base}{path}",
                 json=body,
                 headers={"Authorization": f"Bearer {self.place.token}", **(headers or {})},
             ) as answer,
@@ -185,3 +196,16 @@ async def eventually(what: Callable[[], object], *, timeout_s: float = 30) -> No
             if outcome:
                 return
             await asyncio.sleep(0.05)
+
+
+async def all_accepted(sender: Node, ids: Iterable[str]) -> bool:
+    """Return whether the peer has accepted them all; each that it has not is tried again now."""
+    done = True
+    for id_ in ids:
+        _, message = await sender.call("GET", f"/messages/{id_}")
+        if message["state"] == "queued":
+            done = False
+            await sender.call("POST", f"/messages/{id_}/retry")
+        else:
+            assert message["state"] == "accepted"
+    return done

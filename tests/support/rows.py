@@ -149,6 +149,7 @@ def blob(**members: Any) -> BlobRow:
         "version": 0,
         "size_bytes": 100,
         "received_ms": 1,
+        "whole_ms": 1,
     }
     return BlobRow(**(found | members))
 

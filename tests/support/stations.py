@@ -143,7 +143,7 @@ class Station:
             wrapped_key=box.wrapped_key,
             ciphertext=box.ciphertext,
         )
-        _write(self.blobs.outgoing(blob.sha256), blob.sealed)
+        _write(self.blobs.outgoing(id_), blob.sealed)
         await self.store.record(Change(name="upload", puts=(row,)))
         member = blob.member()
         return {"upload": id_, **{name: member[name] for name in ("name", "media_type", "role", "language")}}
@@ -200,6 +200,7 @@ class Station:
                 version=0,
                 size_bytes=len(sealed),
                 received_ms=self.clock.now_ms(),
+                whole_ms=self.clock.now_ms(),
             )
             await self.store.record(Change(name="blob", puts=(row,)))
         return Reply(204)

@@ -76,8 +76,7 @@ class Table:
         """Take a message of the side *by* to the other one, and the receipt back; return the answer."""
         here, there = self.sides[by], self.sides[self.other(by)]
         for upload in await here.store.uploads_of([row.id]):
-            digest = upload.blob_sha256
-            await there.take_blob(here.id, digest, here.blobs.outgoing(digest))
+            await there.take_blob(here.id, upload.blob_sha256, here.blobs.outgoing(upload.id))
         (reply,) = await there.receive(here.id, [await self.raw(by, row)])
         assert reply.receipt is not None, reply
         envelopes = await here.store.envelopes(row.id)

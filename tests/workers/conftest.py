@@ -12,6 +12,7 @@ from gateway.peering.directory import PinnedPeer
 from gateway.ports import Unprobed
 from gateway.store import SqlStore
 from gateway.store.blobs import BlobFolder
+from gateway.workers.lanes import Lanes
 from gateway.workers.parts import Parts
 from gateway.workers.route import Route
 from tests.support.authorities import PERIODS_MS, FixedClock, FixedEntropy, make_authority
@@ -99,6 +100,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
             directory=sender.directory,
             keyring=lambda: sender.party.keyring,
             dial=dial,  # type: ignore[arg-type]  # the simulated peer is a client in all but its class
+            lanes=Lanes(),
             cards_wanted=sender.cards_wanted.append,
             clock=clock,
             periods=PERIODS_MS,

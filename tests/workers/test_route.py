@@ -11,6 +11,7 @@ from gateway.peering.client import MAX_BATCH, MAX_BATCH_BYTES, Reply
 from gateway.peering.settlement import open_case
 from gateway.ports import Change, EntryFilter, Outgoing
 from gateway.rows import AlarmRow, AnswerRow, CaseRow, EnvelopeRow, MessageRow, NoticeRow
+from gateway.workers.lanes import LANES_OF_PEER
 from gateway.workers.route import _one_batch
 from keys.vault import Keyring
 from tests.support.authorities import DAY_MS, make_blob
@@ -569,7 +570,13 @@ class TestBlobs:
 
     @pytest.mark.parametrize(
         ("answer", "problem"),
-        [(Reply(413, code="quota"), "quota"), (GONE, "unreachable"), (OSError(), "attachment_unreadable")],
+        [
+            (Reply(413, code="quota"), "quota"),
+            (Reply(429, code="rate_limited"), "rate_limited"),
+            (UNAVAILABLE, "unavailable"),
+            (GONE, "unreachable"),
+            (OSError(), "attachment_unreadable"),
+        ],
     )
     async def test_blobs_that_cannot_be_brought_back_off_their_message_alone(
         self, bench: Bench, answer: Reply | Exception, problem: str
@@ -582,14 +589,31 @@ class TestBlobs:
         assert await state(bench, light) == "accepted"
         assert (await bench.sender.peer(PEER)).attempt == 0
 
-    async def test_a_busy_peer_is_left_alone(self, bench: Bench):
+    async def test_a_peer_that_says_when_is_asked_then(self, bench: Bench):
         row = await self.attached(bench, b"not now")
-        bench.peer.script["blob"] = [UNAVAILABLE]
+        bench.peer.script["blob"] = [Reply(429, code="rate_limited", retry_after_s=1000)]
         await bench.work_off()
-        assert (await bench.sender.message(PEER, row.id)).attempt == 0
-        assert (await bench.sender.peer(PEER)).problem == "unavailable"
+        waiting = await bench.sender.message(PEER, row.id)
+        assert waiting.next_ms >= bench.clock.now_ms() + 1_000_000
+
+    async def test_some_messages_have_their_blobs_brought_at_once(self, bench: Bench):
+        rows = [await self.attached(bench, bytes([number])) for number in range(LANES_OF_PEER + 2)]
+        gate, route = asyncio.Event(), bench.route()
+
+        async def slow() -> None:
+            await gate.wait()
+
+        bench.peer.script["blob"] = [slow] * len(rows)
+        await route._guarded_round()
+        await asyncio.sleep(0)  # they begin
+        await route._guarded_round()
+        await asyncio.sleep(0)
+        assert [name for name, _ in bench.peer.calls] == ["blob"] * LANES_OF_PEER
+        gate.set()
+        await bench.work_off(route)
+        assert {await state(bench, row) for row in rows} == {"accepted"}
 
     async def test_blobs_go_over_a_connection_of_their_own(self, bench: Bench):
         await self.attached(bench, b"one")
         await bench.work_off()
-        assert (bench.peer.clients, bench.peer.closed) == (2, 1)
+        assert (bench.peer.clients, bench.peer.closed) == (1, 1)
