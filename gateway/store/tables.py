@@ -234,13 +234,14 @@ def refused() -> sa.ColumnElement[bool]:
     return entries.c.event.in_([sa.literal_column(f"'{event}'") for event in REFUSALS])
 
 
-def listed(order: sa.ColumnElement[int]) -> sa.ColumnElement[bool]:
-    """Return the condition that every row meets, and by which a list says that it is one.
+def listed(column: sa.ColumnElement[int]) -> sa.ColumnElement[bool]:
+    """Return a condition that every row meets, and by which a list says that it is one.
 
     The indexes of lists are for statements that say so, and for no others: a planner that has not seen
-    the data could take one of them for the statements of delivery, which have better ones.
+    the data could take one of them for the statements of delivery, which have better ones. It must not
+    bound the list where a cursor does: of two bounds on one side SQLite follows one, and not the nearer.
     """
-    return order >= sa.literal_column("0")
+    return column >= sa.literal_column("0")
 
 
 def _where(name: str, condition: sa.ColumnElement[bool], *columns: sa.Column[Any]) -> sa.Index:
@@ -274,5 +275,5 @@ sa.Index(None, receipts.c.id)
 sa.Index(None, entries.c.message_id)
 sa.Index(None, entries.c.time_ms, entries.c.index)
 for _listed in (entries.c.event, entries.c.peer):
-    _where(f"ix_entries_list_{_listed.name}", listed(entries.c.index), _listed, entries.c.index)
+    _where(f"ix_entries_list_{_listed.name}", listed(entries.c.time_ms), _listed, entries.c.index)
 sa.Index(None, idempotency.c.stored_ms)

@@ -1,6 +1,6 @@
 """What is asked of the audit log: entries, proofs, checkpoints."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from functools import cache
 from typing import Any
 
@@ -41,6 +41,9 @@ _FILTERED = {"message_id": entries.c.message_id, "event": entries.c.event, "peer
 """The fields of `EntryFilter` that are columns, the one first that the fewest entries share."""
 
 
+_CURSOR = sa.bindparam("cursor", type_=sa.BigInteger)
+
+
 def _at(time: str, *, first: bool) -> sa.ScalarSelect[int]:
     """Return the index of the *first* entry not before the parameter *time*, or of the last not after it.
 
@@ -58,17 +61,24 @@ def _at(time: str, *, first: bool) -> sa.ScalarSelect[int]:
     return found.limit(sa.literal_column("1")).offset(sa.literal_column("0")).scalar_subquery()
 
 
+def _behind(*, after: bool, paged: bool) -> Sequence[sa.ColumnElement[bool]]:
+    """Return where the list begins: one bound, since SQLite follows no more than one."""
+    if not after:
+        return (entries.c.index > _CURSOR,) if paged else ()
+    begin = _at("after_ms", first=True)
+    if not paged:
+        return (entries.c.index >= begin,)
+    return (entries.c.index > sa.case((begin <= _CURSOR, _CURSOR), else_=begin - sa.literal_column("1")),)
+
+
 @cache
 def list_of_entries(filtered: tuple[str, ...], *, after: bool, before: bool, paged: bool) -> Statement:
     """Return the SELECT of entries by the fields *filtered*, the rarest first; oldest first."""
     conditions = steered([_FILTERED[name] for name in filtered])
-    found = sa.select(*_COLUMNS).where(listed(entries.c.index), *conditions)
-    if after:
-        found = found.where(entries.c.index >= _at("after_ms", first=True))
+    found = sa.select(*_COLUMNS).where(listed(entries.c.time_ms), *conditions)
+    found = found.where(*_behind(after=after, paged=paged))
     if before:
         found = found.where(entries.c.index <= _at("before_ms", first=False))
-    if paged:
-        found = found.where(entries.c.index > sa.bindparam("cursor", type_=sa.BigInteger))
     return limited(found.order_by(entries.c.index))
 
 

@@ -96,6 +96,28 @@ def test_a_list_of_entries_follows_an_index(database, names, index, timed):
     assert "TEMP B-TREE" not in told
 
 
+def steps(database: sqlite3.Connection, statement: Statement, **values: object) -> int:
+    """Return how many steps of its machine SQLite takes for a page of ten."""
+    text, counted = TEXTS.of(statement), []
+    database.set_progress_handler(lambda: counted.append(1), 1)
+    rows = database.execute(text.sql, text.arguments({"limit": 10, **values})).fetchall()
+    database.set_progress_handler(None, 0)
+    assert len(rows) == 10
+    return len(counted)
+
+
+@pytest.mark.parametrize("filtered", [{}, {"event": "a"}, {"peer": "p"}])
+@pytest.mark.parametrize("after", [False, True])
+def test_a_page_deep_in_the_log_costs_what_the_first_costs(database, filtered, after):
+    database.executemany(
+        "INSERT OR REPLACE INTO entries VALUES (?, ?, ?, 'a', 'p', NULL, ?)",
+        [(index, b"", str(index), index) for index in range(2000)],
+    )
+    statement = list_of_entries(tuple(filtered), after=after, before=False, paged=True)
+    first, deep = (steps(database, statement, cursor=cursor, after_ms=5, **filtered) for cursor in (0, 1900))
+    assert deep < first * 1.5
+
+
 @pytest.mark.parametrize(
     "name", [name for name, found in vars(questions).items() if isinstance(found, Statement)]
 )

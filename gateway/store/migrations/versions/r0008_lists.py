@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0008"
-down_revision = "0004"
+down_revision = "0007"
 
 _INTEGER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
@@ -14,7 +14,7 @@ def upgrade() -> None:
     for column in ("kind", "state", "peer", "direction"):
         _list_index("messages", column, "entry", "entry >= 0")
     for column in ("event", "peer"):
-        _list_index("entries", column, "index", '"index" >= 0')
+        _list_index("entries", column, "index", "time_ms >= 0")
     op.create_index("ix_cases_peer_id", "cases", ["peer", "id"])
     op.create_index("ix_idempotency_stored_ms", "idempotency", ["stored_ms"])
     op.add_column("tokens", sa.Column("used_ms", _INTEGER, nullable=True))
