@@ -32,6 +32,8 @@ fix: .venv/.dev
 docs: .venv/.dev
 	@$(BIN)/python -m docs.pages
 	@$(BIN)/python -m docs.machine
+	@$(BIN)/python -m docs.events
+	@$(BIN)/python -m docs.contract
 
 bench: .venv/.dev
 	@$(BIN)/python -m tests.bench $(BENCH)

@@ -10,15 +10,18 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from gateway.core.entry import Draft
+from gateway.core.event import FEED_TYPES, Event
 from gateway.core.ids import AuthorityId, CaseId, MessageId
 from gateway.core.note import Checkpoint
 from gateway.core.proof import Receipt
 from gateway.rows import (
+    AnnouncementRow,
     AnyRow,
     BlobRow,
     CaseRow,
     Direction,
     EnvelopeRow,
+    IdempotencyRow,
     MessageRow,
     NoticeRow,
     ReceiptRow,
@@ -84,11 +87,46 @@ class EntryFilter:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EventPage:
+    """Events in the order of the log, which has *size* entries and was looked at up to and with *seen*."""
+
+    events: tuple[Event, ...]
+    seen: int
+    size: int
+
+    @property
+    def more(self) -> bool:
+        """Whether there are entries that were not looked at."""
+        return self.seen < self.size - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Outgoing:
     """A message to post now, with the envelope to post."""
 
     message: MessageRow
     envelope: EnvelopeRow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backlog:
+    """What waits here, counted.
+
+    Attributes:
+        queued, held, undetermined: outgoing messages in these states.
+        oldest_ms: since when the oldest queued message waits; None if there is none.
+        notices: later receipts that wait for a peer.
+        alarms: what an operator must be told.
+        log_size: entries of the audit log.
+    """
+
+    queued: int
+    oldest_ms: int | None
+    held: int
+    undetermined: int
+    notices: int
+    alarms: int
+    log_size: int
 
 
 class Store(Protocol):
@@ -192,6 +230,10 @@ class Store(Protocol):
         """Return the number of queued messages and notices by peer."""
         ...
 
+    async def backlog(self) -> Backlog:
+        """Return what waits here, counted, in one query."""
+        ...
+
     async def envelopes(self, message: MessageId) -> list[EnvelopeRow]:
         """Return every envelope made for an outgoing message."""
         ...
@@ -222,6 +264,10 @@ class Store(Protocol):
 
     async def unclaimed_before(self, time_ms: int, *, limit: int) -> list[BlobRow | UploadRow]:
         """Return blobs and uploads stored before *time_ms* that nothing claimed."""
+        ...
+
+    async def answers_before(self, time_ms: int, *, limit: int) -> list[IdempotencyRow]:
+        """Return stored answers to keyed requests from before *time_ms*, the oldest first."""
         ...
 
     async def refusals_since(self, peer: AuthorityId, time_ms: int) -> int:
@@ -255,11 +301,45 @@ class Store(Protocol):
         """Yield the entries from *start* up to, not with, *end*: for verifying the log."""
         ...
 
-    # -- processes
-    async def own_route(self, peer: AuthorityId) -> bool:
-        """Return whether this process is the one that delivers to *peer* now.
+    # -- events and webhooks
+    async def log_size(self) -> int:
+        """Return how many entries the log has."""
+        ...
 
-        One process of an authority serves one peer at a time; on SQLite that is always this
+    async def events(self, *, after: int, limit: int, types: frozenset[str] = FEED_TYPES) -> EventPage:
+        """Return at most *limit* events of *types* after the entry *after*, -1 for all.
+
+        One question looks at a bounded part of the log: `seen` is how far, with events or without.
+        """
+        ...
+
+    async def event(self, index: int) -> Event | None:
+        """Return what the entry *index* is told as, to a feed or a webhook; None if it is internal."""
+        ...
+
+    def on_growth(self, tell: Callable[[], None]) -> None:
+        """Have *tell* called when this process has added to the log: a hint, as others add to it too."""
+        ...
+
+    async def pending(self, webhook: str, *, limit: int) -> list[AnnouncementRow]:
+        """Return what is on its way to *webhook*, oldest event first."""
+        ...
+
+    async def announcements(
+        self, webhook: str, *, cursor: int | None = None, limit: int = 50
+    ) -> list[AnnouncementRow]:
+        """Return what went to *webhook*, newest event first; *cursor* is the `entry` of the last one seen."""
+        ...
+
+    async def announced_before(self, time_ms: int, *, limit: int) -> list[AnnouncementRow]:
+        """Return what is not pending, and was last changed before *time_ms*, to any webhook."""
+        ...
+
+    # -- processes
+    async def own_route(self, peer: str) -> bool:
+        """Return whether this process is the one that delivers to *peer*, or another receiver, now.
+
+        One process of an authority serves one receiver at a time; on SQLite that is always this
         one. To be asked again before each round: the hold ends with the connection.
         """
         ...
@@ -293,12 +373,36 @@ class Probe(Protocol):
     """Told when a named fail-point is reached, so that a test can kill the process there.
 
     Points: `<change name>.before_commit`, `<change name>.after_commit` (in the committer),
-    `courier.before_post`, `courier.after_post`, `door.before_answer`.
+    `courier.before_post`, `courier.after_post`, `herald.before_post`, `herald.after_post`,
+    `door.before_answer`.
     """
 
     def reached(self, point: str) -> None:
         """Note that *point* was reached."""
         ...
+
+
+class Meter(Protocol):
+    """Told what the store does, for the operator's figures."""
+
+    def committed(self, outcome: str, took_s: float) -> None:
+        """Note a transaction that took so long: `ok`, `refused` (a row), `failed` or `unknown`."""
+        ...
+
+    def recorded(self, change: Change) -> None:
+        """Note that *change* is durable."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Unmetered:
+    """The meter of a store whose figures nobody wants."""
+
+    def committed(self, outcome: str, took_s: float) -> None:
+        """Do nothing."""
+
+    def recorded(self, change: Change) -> None:
+        """Do nothing."""
 
 
 @dataclass(frozen=True, slots=True)

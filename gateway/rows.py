@@ -337,7 +337,10 @@ class IdempotencyRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenRow:
-    """A bearer token of the hook, by its hash. Key: id."""
+    """A bearer token of the hook, by its hash. Key: id.
+
+    `used_ms` is when it was last used, to some minutes; None before the first time.
+    """
 
     id: str
     version: int
@@ -347,6 +350,7 @@ class TokenRow:
     created_ms: int
     expires_ms: int | None
     revoked_ms: int | None = None
+    used_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -358,6 +362,63 @@ class AlarmRow:
     version: int
     raised_ms: int
     detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookRow:
+    """Where events are told to. Key: id (a UUID).
+
+    `types` are those that it wants, space separated and sorted; empty for all. `state`: enabled or
+    disabled; `problem` is why the node itself disabled it. `wrapped_key` and `ciphertext` hold its
+    secrets at rest (core.custody): two until `old_until_ms`, when the older one ends.
+    """
+
+    id: str
+    version: int
+    url: str
+    types: str
+    state: str
+    created_ms: int
+    changed_ms: int
+    wrapped_key: bytes
+    ciphertext: bytes
+    old_until_ms: int | None = None
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CursorRow:
+    """How far the log was told to a webhook: up to and with `entry`. Key: webhook.
+
+    Apart from the webhook, so that telling and changing it do not meet.
+    """
+
+    webhook: str
+    version: int
+    entry: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnnouncementRow:
+    """An event on its way to a webhook, once it was tried or asked for. Key: webhook, entry.
+
+    `state`: pending, delivered, failed or dropped. `attempts` counts since it became due, the first was
+    at `first_ms`. `status`, `problem` and `took_ms` are of the last attempt. `changed_ms` is when
+    something last happened to it.
+    """
+
+    webhook: str
+    entry: int
+    version: int
+    type: str
+    state: str
+    changed_ms: int
+    attempts: int = 0
+    first_ms: int | None = None
+    next_ms: int = 0
+    status: int | None = None
+    problem: str | None = None
+    took_ms: int | None = None
 
 
 Row = (
@@ -379,5 +440,8 @@ Row = (
     | IdempotencyRow
     | TokenRow
     | AlarmRow
+    | WebhookRow
+    | CursorRow
+    | AnnouncementRow
 )
 AnyRow = TypeVar("AnyRow", bound=Row)

@@ -8,12 +8,14 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import structlog
 
 import gateway
 from gateway.app.admission import admit_command_line
 from gateway.app.doors import Door, Handshakes
+from gateway.app.health import Health
 from gateway.app.identity import Identity, check_keys, read_keyring
 from gateway.app.own_card import newest_recorded, read_card, record_cards
 from gateway.config import Settings
@@ -23,14 +25,19 @@ from gateway.core.errors import GatewayFault, Unavailable
 from gateway.peering.client import PeerClient
 from gateway.peering.directory import Directory, PinnedPeer
 from gateway.peering.profiles import Publisher
+from gateway.peering.receivers import Receivers
 from gateway.ports import Change, Clock, Entropy, Probe
 from gateway.store import SqlStore, open_store
 from gateway.store.blobs import BlobFolder
 from gateway.web.context import Context
 from gateway.web.federation import federation_app
+from gateway.web.figures import Figures
 from gateway.web.hook import hook_app
+from gateway.workers.announcer import HeraldParts
 from gateway.workers.cards import CardKeeper
 from gateway.workers.courier import Courier, Parts
+from gateway.workers.forgetting import Forgetting
+from gateway.workers.herald import Herald
 from gateway.workers.keeper import Keeper
 from gateway.workers.lanes import Lanes
 from gateway.workers.timekeeper import Timekeeper
@@ -86,6 +93,7 @@ class Inside:
     blobs: BlobFolder
     directory: Directory
     handshakes: Handshakes
+    figures: Figures
 
     def dial(self, peer: PinnedPeer) -> PeerClient:
         """Return a client for *peer*."""
@@ -104,13 +112,15 @@ class Inside:
         """Show in new handshakes the certificate whose time it is."""
         self.handshakes.present(self.identity.tls(self.directory.own, self.outside.clock.now_ms()))
 
-    def checks(self) -> Mapping[str, str | None]:
-        """Return what keeps the node from serving, by part; None where all is well."""
-        short = self.blobs.free_bytes() < self.settings.limits.free_disk_bytes
-        return {
-            "store": self.store.broken,
-            "disk": "less than limits.free_disk_bytes is free" if short else None,
-        }
+    def health(self) -> Health:
+        """Return what looks at the parts."""
+        return Health(
+            settings=self.settings,
+            store=self.store,
+            directory=self.directory,
+            identity=self.identity,
+            clock=self.outside.clock,
+        )
 
     async def watch(self) -> None:
         """Follow what other processes of this authority change. Raises Stopped."""
@@ -147,22 +157,27 @@ async def running(settings: Settings, outside: Outside) -> AsyncIterator[Running
             store=inside.store, directory=inside.directory, dial=inside.dial, clock=outside.clock
         )
         courier = Courier(_parts(inside, keeper))
+        herald = Herald(_herald_parts(inside))
         doors = await _doors(inside, keeper, opened)
         delivering = asyncio.create_task(courier.run(), name="the courier")
+        telling = asyncio.create_task(herald.run(), name="the herald")
         workers = [
             delivering,
+            telling,
             asyncio.create_task(keeper.run(), name="the card keeper"),
             asyncio.create_task(
                 Keeper(store=inside.store, blobs=inside.blobs, clock=outside.clock).run(), name="the keeper"
             ),
             asyncio.create_task(_timekeeper(inside).run(), name="the timekeeper"),
+            asyncio.create_task(Forgetting(inside.store, outside.clock).run(), name="the forgetting"),
             asyncio.create_task(inside.watch(), name="the watch"),
         ]
         try:
-            yield Running({name: door.address for name, door in doors.items()}, workers)
+            yield Running({name: place for door in doors.values() for name, place in door.addresses}, workers)
         finally:
             courier.stop()
-            ending = asyncio.wait({delivering}, timeout=settings.limits.drain_s)
+            herald.stop()
+            ending = asyncio.wait({delivering, telling}, timeout=settings.limits.drain_s)
             await asyncio.gather(ending, *(door.close() for door in doors.values()))
             for worker in workers:
                 worker.cancel()
@@ -177,6 +192,7 @@ async def _assembled(settings: Settings, outside: Outside, opened: contextlib.As
     check_keys(card, identity.keyring(), settings.authority.id)
     blobs = BlobFolder(settings.store.blobs)
     await asyncio.to_thread(blobs.prepare)
+    figures = Figures()
     store = await open_store(
         settings.store.url,
         authority=card.authority,
@@ -186,6 +202,7 @@ async def _assembled(settings: Settings, outside: Outside, opened: contextlib.As
         entropy=entropy,
         probe=outside.probe,
         data_dir=settings.keys.card.parent,
+        meter=figures,
     )
     opened.push_async_callback(store.close)
     own = await record_cards(store, settings.keys.card, clock)
@@ -205,6 +222,7 @@ async def _assembled(settings: Settings, outside: Outside, opened: contextlib.As
         blobs=blobs,
         directory=directory,
         handshakes=handshakes,
+        figures=figures,
     )
 
 
@@ -233,8 +251,19 @@ def _parts(inside: Inside, keeper: CardKeeper) -> Parts:
     )
 
 
+def _herald_parts(inside: Inside) -> HeraldParts:
+    return HeraldParts(
+        store=inside.store,
+        receivers=Receivers(inside.settings.hook.reach),
+        storage=lambda: inside.identity.keyring().storage,
+        clock=inside.outside.clock,
+        entropy=inside.outside.entropy,
+        probe=inside.outside.probe,
+    )
+
+
 async def _doors(inside: Inside, keeper: CardKeeper, opened: contextlib.AsyncExitStack) -> dict[str, Door]:
-    settings = inside.settings
+    settings, health = inside.settings, inside.health()
     context = Context(
         settings=settings,
         store=inside.store,
@@ -248,7 +277,9 @@ async def _doors(inside: Inside, keeper: CardKeeper, opened: contextlib.AsyncExi
         entropy=inside.outside.entropy,
         probe=inside.outside.probe,
         cards_wanted=keeper.wanted,
-        checks=inside.checks,
+        check=health.check,
+        figures=inside.figures,
+        standing=health.standing,
     )
     doors = {}
     for name, app, place, tls in (
@@ -258,6 +289,8 @@ async def _doors(inside: Inside, keeper: CardKeeper, opened: contextlib.AsyncExi
         door = await Door.opened(app, name, place.host, place.port, drain_s=settings.limits.drain_s, tls=tls)
         opened.push_async_callback(door.close)
         doors[name] = door
+    if settings.hook.socket:
+        await doors["hook"].open_socket(Path(settings.hook.socket), settings.hook.socket_permissions)
     return doors
 
 

@@ -38,6 +38,7 @@ COMMANDS = {
     "cancel": ("messages", "Give up a held message."),
     "audit": ("audit", "The audit log: list, show, prove, verify."),
     "token": ("tokens", "Tokens of the hook: create, list, revoke."),
+    "webhooks": ("webhooks", "Webhooks: add, list, show, test, rotate, change, remove, redeliver."),
 }
 """Each command: the module that has it, and what help says about it."""
 

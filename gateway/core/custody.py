@@ -4,12 +4,14 @@ The context of a seal names the row, so that whoever can write to the database c
 sealed value to another message, case or upload (protocol §6, "At rest").
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gateway.core.envelope import Content, parse_content
 from gateway.core.errors import Malformed
 from gateway.core.ids import AuthorityId, CaseId, Digest, MessageId, parse_digest
 from keys.rest import Box, StorageKey
+from keys.webhooks import SECRET_BYTES as WEBHOOK_SECRET_BYTES
 
 STREAM_KEY_BYTES = 32
 _TAIL_KEY_BYTES = 32
@@ -78,6 +80,20 @@ def open_unfinished(storage: StorageKey, upload: str, box: Box) -> UploadKeys:
     if len(plaintext) != STREAM_KEY_BYTES + _TAIL_KEY_BYTES:
         raise Malformed("the keys of an upload have another length")
     return UploadKeys(plaintext[:STREAM_KEY_BYTES], plaintext[STREAM_KEY_BYTES:])
+
+
+def box_webhook(storage: StorageKey, webhook: str, secrets: Sequence[bytes]) -> Box:
+    """Seal the secrets of a webhook for its row: the one in force first."""
+    return storage.seal(b"".join(secrets), _context("webhook", webhook))
+
+
+def open_webhook(storage: StorageKey, webhook: str, box: Box) -> tuple[bytes, ...]:
+    """Return the secrets of `box_webhook`. Raises keys.errors.CannotOpen."""
+    plaintext = storage.open(box, _context("webhook", webhook))
+    return tuple(
+        plaintext[begin : begin + WEBHOOK_SECRET_BYTES]
+        for begin in range(0, len(plaintext), WEBHOOK_SECRET_BYTES)
+    )
 
 
 def subject_pseudonym(storage: StorageKey, identity: str) -> str:

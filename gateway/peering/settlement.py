@@ -18,6 +18,7 @@ from gateway.core.errors import Stale, Unavailable
 from gateway.core.ids import AuthorityId, Digest
 from gateway.core.note import LogIdentity
 from gateway.core.proof import Receipt, SentEnvelope, Statement, verify_receipt
+from gateway.peering.alarms import alarm_entry
 from gateway.ports import Change, Clock, Entropy, Store
 from gateway.rows import (
     THIS_ENTRY,
@@ -156,7 +157,7 @@ class Settlement:
         if not effects and after == before:
             return None
         plan = _Plan(_with_delivery(message, after))
-        plan.entries += _entries(message, effects, actor_ref)
+        plan.entries += _entries(message, effects, actor_ref, _stated(event))
         if receipt is not None:
             plan.puts.append(receipt)
         for effect in effects:
@@ -209,6 +210,7 @@ class Settlement:
         if await self.store.get(AlarmRow, code, subject) is None:
             row = AlarmRow(code=code, subject=subject, version=0, raised_ms=now_ms, detail=detail)
             plan.puts.append(row)
+            plan.entries.append(alarm_entry(code, peer=plan.message.peer, message=plan.message.id))
 
     async def _case(self, plan: "_Plan", effects: Sequence[delivery.Effect], now_ms: int) -> None:
         """Move the case: whether the message counts in it, and what is held behind it."""
@@ -324,7 +326,17 @@ def _with_delivery(message: MessageRow, after: delivery.Delivery) -> MessageRow:
     )
 
 
-def _entries(message: MessageRow, effects: Iterable[delivery.Effect], actor_ref: str | None) -> list[Draft]:
+def _stated(event: delivery.Event) -> tuple[tuple[str, str], ...]:
+    """Return what the entry of a receipt says of it: the event that the peer's entry states."""
+    return (("stated", event.statement.event),) if isinstance(event, delivery.Proved) else ()
+
+
+def _entries(
+    message: MessageRow,
+    effects: Iterable[delivery.Effect],
+    actor_ref: str | None,
+    stated: tuple[tuple[str, str], ...] = (),
+) -> list[Draft]:
     return [
         Draft(
             event=effect.event,
@@ -335,6 +347,7 @@ def _entries(message: MessageRow, effects: Iterable[delivery.Effect], actor_ref:
             envelope_sha256=message.envelope_sha256,
             message_sha256=message.message_sha256,
             actor_ref=actor_ref,
+            extra=stated if effect.event == "receipt.recorded" else (),
         )
         for effect in effects
         if isinstance(effect, delivery.Log)

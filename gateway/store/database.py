@@ -9,7 +9,6 @@ from concurrent.futures import Future
 from typing import Any, Protocol, TypeVar
 
 from gateway.core.errors import GatewayFault
-from gateway.core.ids import AuthorityId
 from gateway.store.statements import Lookup, Statement
 
 T = TypeVar("T")
@@ -78,7 +77,7 @@ class Database(Protocol):
         """
         ...
 
-    async def own_route(self, peer: AuthorityId) -> bool:
+    async def own_route(self, peer: str) -> bool:
         """As in `ports.Store`."""
         ...
 

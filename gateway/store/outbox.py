@@ -1,10 +1,10 @@
-"""The hint that something may have become due."""
+"""Hints to those who wait in this process: something may have become due, the log has grown."""
 
 from collections.abc import Callable
 
 
-class OutboxSignal:
-    """Tells those who listen that the outbox changed, here or in another process."""
+class Signal:
+    """Tells those who listen that something changed."""
 
     def __init__(self) -> None:
         self._listening: list[Callable[[], None]] = []
@@ -17,3 +17,11 @@ class OutboxSignal:
         """Note a change."""
         for tell in self._listening:
             tell()
+
+
+class OutboxSignal(Signal):
+    """Tells those who listen that the outbox changed, here or in another process."""
+
+
+class GrowthSignal(Signal):
+    """Tells those who listen that this process has added to the log."""

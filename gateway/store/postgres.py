@@ -16,7 +16,6 @@ from sqlalchemy import URL
 from sqlalchemy.dialects.postgresql import asyncpg as asyncpg_dialect
 
 from gateway.core.errors import Misconfigured, Unavailable
-from gateway.core.ids import AuthorityId
 from gateway.store.database import BadRow, CommitUnknown, Transaction, chunks
 from gateway.store.migrations import REVISION, migrate
 from gateway.store.outbox import OutboxSignal
@@ -158,7 +157,7 @@ class PostgresDatabase:
         except TROUBLE:
             connection.terminate()  # the server rolls back what loses its connection
 
-    async def own_route(self, peer: AuthorityId) -> bool:
+    async def own_route(self, peer: str) -> bool:
         """Return whether this process holds the route to *peer*."""
         return await self._routes.own(peer)
 

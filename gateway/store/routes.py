@@ -12,7 +12,6 @@ from typing import Any
 
 import asyncpg  # type: ignore[import-untyped]  # it has no types of its own
 
-from gateway.core.ids import AuthorityId
 from gateway.store.outbox import OutboxSignal
 
 CHANNEL = "outbox"
@@ -37,7 +36,7 @@ class Routes:
         self._sender = sender
         self._outbox = outbox
         self._connection: Any = None
-        self._held: set[AuthorityId] = set()
+        self._held: set[str] = set()
         self._asking = asyncio.Lock()
 
     async def listen(self) -> None:
@@ -46,7 +45,7 @@ class Routes:
             with suppress(*TROUBLE):
                 await self._session()
 
-    async def own(self, peer: AuthorityId) -> bool:
+    async def own(self, peer: str) -> bool:
         """Return whether this process holds the route to *peer*, taking it where it is free."""
         async with self._asking:
             try:
@@ -86,6 +85,6 @@ class Routes:
             self._outbox.notify()
 
 
-def _lock_number(peer: AuthorityId) -> int:
+def _lock_number(peer: str) -> int:
     """Return the number of the advisory lock for *peer*: 64 bits of a digest."""
     return int.from_bytes(hashlib.sha256(b"route " + peer.encode()).digest()[:8], "big", signed=True)

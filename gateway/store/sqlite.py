@@ -23,7 +23,6 @@ from sqlalchemy.dialects.sqlite import pysqlite
 from sqlalchemy.pool import NullPool
 
 from gateway.core.errors import Misconfigured, Unavailable
-from gateway.core.ids import AuthorityId
 from gateway.store.database import BadRow, CommitUnknown, Transaction, chunks
 from gateway.store.migrations import REVISION, migrate
 from gateway.store.near import AT_ONCE_KEYS, NearReader
@@ -197,7 +196,7 @@ class SqliteDatabase:
         if self._writer.in_transaction:  # some errors have ended it already
             self._writer.execute("ROLLBACK")
 
-    async def own_route(self, _peer: AuthorityId) -> bool:
+    async def own_route(self, _peer: str) -> bool:
         """Return True: there is no other process."""
         return True
 

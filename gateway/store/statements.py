@@ -116,6 +116,21 @@ def named(column: sa.Column[Any], name: str | None = None) -> sa.ColumnElement[b
     return column == sa.bindparam(name or column.name, type_=column.type)
 
 
+def steered(columns: Sequence[sa.Column[Any]]) -> list[sa.ColumnElement[bool]]:
+    """Return the conditions that each of *columns* equals the parameter of its name.
+
+    The index of the first is to be used: the others are written so that none serves them. A planner
+    that has not seen the data takes them for equally rare.
+    """
+    nothing: sa.ColumnElement[str] = sa.literal_column("''")
+    return [
+        sa.func.coalesce(column, nothing) == sa.bindparam(column.name, type_=column.type)
+        if position
+        else named(column)
+        for position, column in enumerate(columns)
+    ]
+
+
 @cache
 def insert(table: sa.Table) -> Statement:
     """Return the INSERT of whole rows."""

@@ -12,12 +12,14 @@ from gateway.core.ids import AuthorityId
 from gateway.core.merkle import EMPTY_ROOT
 from gateway.core.note import Checkpoint, verify_checkpoint
 from gateway.core.proof import Receipt
-from gateway.ports import Change, Clock, Entropy, Probe, Recorded
+from gateway.ports import Change, Clock, Entropy, Meter, Probe, Recorded, Unmetered
 from gateway.store.batch import Pen
 from gateway.store.committer import Committer
 from gateway.store.database import BadRow, Database, Transaction
+from gateway.store.feed import FeedReads
 from gateway.store.ledger import ADD_HEAD, HEAD, HEAD_ID, LogStopped, opened_head
-from gateway.store.outbox import OutboxSignal
+from gateway.store.metered import MeteredDatabase
+from gateway.store.outbox import GrowthSignal, OutboxSignal
 from gateway.store.reads import RowReads
 from gateway.store.sqlite import SqliteDatabase
 from gateway.store.trail import NEWEST, TrailReads
@@ -26,17 +28,21 @@ from keys.signing import LogKeys
 _URL = "store.url: sqlite:///FILE or postgresql://USER@HOST/DATABASE"
 
 
-class SqlStore(RowReads, TrailReads):
+class SqlStore(RowReads, TrailReads, FeedReads):
     """The rows and the audit log of one authority; see `ports.Store`.
 
     Made by `open_store`, and ended with `close`.
     """
 
-    def __init__(self, database: Database, pen: Pen, committer: Committer, outbox: OutboxSignal) -> None:
+    def __init__(
+        self, database: Database, pen: Pen, committer: Committer, outbox: OutboxSignal, meter: Meter
+    ) -> None:
         super().__init__(database)
+        self._meter = meter
         self._pen = pen
         self._committer = committer
         self._outbox = outbox
+        self._growth = GrowthSignal()
 
     @property
     def broken(self) -> str | None:
@@ -45,7 +51,11 @@ class SqlStore(RowReads, TrailReads):
 
     async def record(self, change: Change) -> Recorded:
         """Return once *change* is durable. Raises Stale, Unavailable."""
-        return await self._committer.record(change)
+        recorded = await self._committer.record(change)
+        if recorded.entries:
+            self._growth.notify()
+        self._meter.recorded(change)
+        return recorded
 
     async def receipt(self, index: int) -> Receipt:
         """Return entry *index* with a proof to the newest signed checkpoint that covers it."""
@@ -64,13 +74,17 @@ class SqlStore(RowReads, TrailReads):
             return verify_checkpoint(text, self._pen.identity)
         return await self._committer.checkpoint()
 
-    async def own_route(self, peer: AuthorityId) -> bool:
+    async def own_route(self, peer: str) -> bool:
         """Return whether this process is the one that delivers to *peer* now."""
         return await self._database.own_route(peer)
 
     def on_outbox_change(self, tell: Callable[[], None]) -> None:
         """Have *tell* called when something may have become due: a hint, before callers are answered."""
         self._outbox.listen(tell)
+
+    def on_growth(self, tell: Callable[[], None]) -> None:
+        """Have *tell* called when this process has added to the log."""
+        self._growth.listen(tell)
 
     async def close(self) -> None:
         """Write what was handed in, sign the head, and close the database."""
@@ -91,6 +105,7 @@ async def open_store(
     entropy: Entropy,
     probe: Probe,
     data_dir: Path,
+    meter: Meter | None = None,
 ) -> SqlStore:
     """Return the store at *url*, its tables brought up to date.
 
@@ -112,8 +127,9 @@ async def open_store(
     except BaseException:
         await database.close()
         raise
-    committer = Committer(database, pen, entropy=entropy, outbox=outbox, head=head)
-    return SqlStore(database, pen, committer, outbox)
+    meter = meter or Unmetered()
+    committer = Committer(MeteredDatabase(database, meter), pen, entropy=entropy, outbox=outbox, head=head)
+    return SqlStore(database, pen, committer, outbox, meter)
 
 
 async def _open_database(url: str, data_dir: Path) -> tuple[Database, OutboxSignal]:

@@ -11,26 +11,28 @@ from aiohttp import web
 import gateway
 from gateway.core.entry import LATER, Entry, parse_entry
 from gateway.core.envelope import MAX_BYTES, MEDIA_TYPE
-from gateway.core.errors import Malformed, Misuse, NotProved, PeerFault, Stale
+from gateway.core.errors import Malformed, Misuse, NotProved, PeerFault
 from gateway.core.ids import AuthorityId, parse_digest, parse_message_id
 from gateway.core.proof import MAX_RECEIPT_BYTES, encode_hashes, parse_receipt
 from gateway.core.strict import members, parse_json, time_text
+from gateway.peering.alarms import raise_alarm
 from gateway.peering.client import BATCH_TYPE, MAX_BATCH, MAX_BATCH_BYTES
 from gateway.peering.directory import PinnedPeer
 from gateway.peering.reachability import reopen
-from gateway.ports import Change, EntryFilter
-from gateway.rows import AlarmRow, AnswerRow, Direction, MessageRow
+from gateway.ports import EntryFilter
+from gateway.rows import AnswerRow, Direction, MessageRow
 from gateway.web.answers import Answer
 from gateway.web.blobs import blob_routes
 from gateway.web.context import CONTEXT, Context
-from gateway.web.limits import PeerLimits, check_media_type, read_body
+from gateway.web.counting import REQUEST_ID, counted
+from gateway.web.limits import CallerLimits, check_media_type, read_body
 from gateway.web.problems import problem_of, problem_response
 from gateway.web.reception import Reception
 
 PEER = web.RequestKey("peer", PinnedPeer)
 
 _RECEPTION: web.AppKey[Reception] = web.AppKey("reception", Reception)
-_LIMITS: web.AppKey[PeerLimits] = web.AppKey("limits", PeerLimits)
+_LIMITS: web.AppKey[CallerLimits] = web.AppKey("limits", CallerLimits)
 _SEEN: web.AppKey["_Seen"] = web.AppKey("seen")
 _SEEN_MS = 1000
 _MAX_CLOSE_BYTES = 1024
@@ -42,11 +44,11 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 def federation_app(context: Context) -> web.Application:
     """Return the application of the federation door."""
     limits = context.settings.limits
-    app = web.Application(middlewares=[_peers_only], client_max_size=MAX_BATCH_BYTES)
+    app = web.Application(middlewares=[counted("federation"), _peers_only], client_max_size=MAX_BATCH_BYTES)
     app[CONTEXT] = context
     app[_RECEPTION] = Reception(context)
     app[_SEEN] = _Seen(context)
-    app[_LIMITS] = PeerLimits(at_once=limits.peer_requests_at_once, per_s=limits.peer_requests_per_s)
+    app[_LIMITS] = CallerLimits(at_once=limits.peer_requests_at_once, per_s=limits.peer_requests_per_s)
     app.add_routes(
         [
             web.post("/v1/envelopes", _post_envelope),
@@ -78,7 +80,7 @@ async def _peers_only(request: web.Request, handler: Handler) -> web.StreamRespo
     except ConnectionError:
         raise  # the peer went away: there is nobody to answer
     except Exception as fault:  # noqa: BLE001 - problem_response logs it and gives an incident id
-        return problem_response(fault)
+        return problem_response(fault, incident=request[REQUEST_ID])
 
 
 def _identify(request: web.Request) -> PinnedPeer:
@@ -206,15 +208,7 @@ async def _sent(context: Context, peer: PinnedPeer, entry: Entry) -> MessageRow:
 
 async def _alarm(context: Context, peer: PinnedPeer) -> None:
     """Tell an operator that *peer* sent a receipt that does not hold (protocol §9)."""
-    code, subject = "receipt_not_proved", peer.row.authority
-    if await context.store.get(AlarmRow, code, subject) is None:
-        row = AlarmRow(
-            code=code, subject=subject, version=0, raised_ms=context.clock.now_ms(), detail="later receipt"
-        )
-        try:
-            await context.store.record(Change(name="alarm", puts=(row,)))
-        except Stale:
-            return  # raised by another request meanwhile
+    await raise_alarm(context.store, context.clock, "receipt_not_proved", peer.row.authority, "later receipt")
 
 
 async def _checkpoint(request: web.Request) -> web.Response:

@@ -7,10 +7,12 @@ from dataclasses import replace
 from gateway.core import delivery
 from gateway.core.backoff import wait_ms
 from gateway.core.errors import Malformed, NotProved, Stale
+from gateway.core.ids import AuthorityId, MessageId
+from gateway.peering.alarms import raise_alarm
 from gateway.peering.client import Reply
 from gateway.peering.directory import PinnedPeer
 from gateway.ports import Change, Outgoing
-from gateway.rows import AlarmRow, EnvelopeRow, MessageRow, NoticeRow
+from gateway.rows import EnvelopeRow, MessageRow, NoticeRow
 from gateway.workers.parts import Parts
 
 _NOT_PROVED = "receipt_not_proved"
@@ -55,7 +57,7 @@ class Outcomes:
         if reply.status == _NOTICE_TAKEN:
             moved = replace(notice, state="delivered", problem=None)
         elif reply.status == _NOTICE_REFUSED:
-            await self._alarm("notice_refused", notice.id, notice.peer)
+            await self._alarm("notice_refused", notice.peer, notice.id)
             moved = replace(notice, state="dropped", problem=_code(reply))
         else:
             attempt = notice.attempt + 1
@@ -76,19 +78,14 @@ class Outcomes:
         try:
             statement = settlement.verify(reply.receipt, message, known, peer.logs)
         except (NotProved, Malformed):
-            await self._alarm(_NOT_PROVED, message.id, message.peer)
+            await self._alarm(_NOT_PROVED, message.peer, message.id)
             return False
         await settlement.prove(message, statement, reply.receipt, known)
         return True
 
-    async def _alarm(self, code: str, subject: str, detail: str) -> None:
+    async def _alarm(self, code: str, peer: AuthorityId, message: MessageId) -> None:
         """Tell an operator, once."""
-        if await self._store.get(AlarmRow, code, subject) is not None:
-            return
-        now_ms = self._parts.clock.now_ms()
-        row = AlarmRow(code=code, subject=subject, version=0, raised_ms=now_ms, detail=detail)
-        with contextlib.suppress(Stale):
-            await self._store.record(Change(name="alarm", puts=(row,)))
+        await raise_alarm(self._store, self._parts.clock, code, peer, peer, message=message)
 
 
 def _code(reply: Reply) -> str:

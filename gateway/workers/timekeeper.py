@@ -127,7 +127,9 @@ class Timekeeper:
         raised = await self._raised(row, [*new, *stopped])
         return Change(
             name="clock",
-            entries=tuple(_entry(one.definition, row.peer, one.started.id) for one in new.values()),
+            entries=tuple(
+                _entry(one.definition, row.peer, one.started.id, (("case", row.id),)) for one in new.values()
+            ),
             puts=(moved, *(_alarm(row, clock, raised.get(code), now_ms) for code, clock in new.items())),
             deletes=tuple(raised[code] for code in stopped if code in raised),
         )
@@ -189,11 +191,16 @@ def _subject(row: CaseRow) -> str:
     return f"{row.peer}/{row.id}"
 
 
-def _entry(definition: Definition, peer: AuthorityId, message: MessageId) -> Draft:
+def _entry(
+    definition: Definition,
+    peer: AuthorityId,
+    message: MessageId,
+    extra: tuple[tuple[str, str], ...] = (),
+) -> Draft:
     return Draft(
         event="clock.expired",
         outcome="ok",
         peer=peer,
         message_id=message,
-        extra=(("clock", definition.name),),
+        extra=(("clock", definition.name), *extra),
     )

@@ -1,14 +1,18 @@
 """The command line against two real node processes."""
 
 import json
+import queue
 import re
 import shutil
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from standardwebhooks import Webhook
 
 import schemas
 from gateway.app.logs import KEYS
@@ -54,6 +58,13 @@ def run(config: Path) -> tuple[int, str]:
 def pair(tmp_path_factory):
     """Two authorities whose nodes run and have pinned each other; at the end they stop in order."""
     folder = tmp_path_factory.mktemp("authorities")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ART18_HOOK__WEBHOOK_NETWORKS", '["127.0.0.0/8"]')
+        patch.setenv("ART18_HOOK__WEBHOOK_HTTP", "true")
+        yield from running(folder)
+
+
+def running(folder):
     here, there = Authority(folder, "qo.justice"), Authority(folder, "qp.justice")
     try:
         for side in (here, there):
@@ -331,6 +342,57 @@ def test_a_token_does_what_it_is_for_until_it_is_revoked(pair, tmp_path):
     assert "case system" in call(here, "token", "list")
 
 
+class Receiver(BaseHTTPRequestHandler):
+    """Takes what webhooks bring."""
+
+    told: queue.Queue
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(204)
+        self.end_headers()
+        self.told.put((dict(self.headers), body))
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def receiver():
+    """A URL, and what is told there."""
+    Receiver.told = queue.Queue()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Receiver) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/told", Receiver.told
+        server.shutdown()
+        thread.join()
+
+
+def test_a_webhook_is_added_tried_changed_and_removed(pair, receiver):
+    here, (url, told) = pair[0], receiver
+    made = ask(here, "webhooks", "add", url, "--type", "message.received")
+    webhook = made["id"]
+    for _ in range(2):
+        call(here, "webhooks", "test", webhook)
+        headers, body = told.get(timeout=10)
+        assert Webhook(made["secret"]).verify(body, headers)["type"] == "webhook.ping"
+    shown = ask(here, "webhooks", "show", webhook)
+    assert shown["deliveries"][1]["state"] == "delivered", "the second came after it"
+    assert "delivered" in call(here, "webhooks", "show", webhook)
+    rotated = ask(here, "webhooks", "rotate", webhook)
+    call(here, "webhooks", "redeliver", webhook, shown["deliveries"][1]["id"])
+    headers, body = told.get(timeout=10)
+    for secret in (made["secret"], rotated["secret"]):
+        assert Webhook(secret).verify(body, headers)["id"] == shown["deliveries"][1]["id"]
+    assert "disabled" in call(here, "webhooks", "change", webhook, "--disable")
+    assert "message.received" in call(here, "webhooks", "list")
+    call(here, "webhooks", "test", webhook, code=1)
+    call(here, "webhooks", "remove", webhook)
+    assert "There are no webhooks." in call(here, "webhooks", "list")
+    assert "not of the public internet" in call(here, "webhooks", "add", "https://10.0.0.1/", code=1)
+
+
 # -- the audit log
 
 
@@ -394,6 +456,7 @@ def test_leaves_that_were_changed_do_not_lead_to_the_root(pair):
         ["case", UNKNOWN],
         ["audit", "show", "999999"],
         ["token", "revoke", UNKNOWN],
+        ["webhooks", "show", UNKNOWN],
         ["show", "../peers"],
     ],
 )

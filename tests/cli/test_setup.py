@@ -287,6 +287,8 @@ def test_an_unreadable_token_is_misconfigured(folder):
         ["inbox", "--limit", "0"],
         ["audit", "show", "minus"],
         ["token", "create", "--scope", "everything"],
+        ["webhooks", "add", "https://hooks.example/", "--type", "everything"],
+        ["webhooks", "change", "3f2504e0-4f89-41d3-9a0c-0305e82c3301"],
         ["fetch", "3f2504e0-4f89-41d3-9a0c-0305e82c3301"],
     ],
 )

@@ -409,6 +409,9 @@ async def test_entries_are_paged(trailed: SqlStore):
     assert [entry.index for entry in first] == [1, 2, 3]
     assert [entry.index for entry in second] == [4, 5]
     assert [entry.index for entry in await trailed.entries(EntryFilter(), cursor=4)] == [5]
+    assert [entry.index for entry in await trailed.entries(where, cursor=0)] == [1, 2, 3, 4, 5]
+    nothing = EntryFilter(after_ms=NOW_MS + 99_000)
+    assert await trailed.entries(nothing) == await trailed.entries(nothing, cursor=0) == []
 
 
 async def test_leaves_are_given_in_pages_and_in_order(store: SqlStore, monkeypatch: pytest.MonkeyPatch):

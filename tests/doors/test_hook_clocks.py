@@ -105,9 +105,10 @@ async def test_alarms_come_and_go_with_what_was_awaited(hook):
     assert (listed["due"], listed["overdue"]) == (None, ["acknowledgment"])
     last = await hook.last()
     assert last["event"] == "clock.expired"
-    assert (last["clock"], last["message_id"]) == ("acknowledgment", posted.id)
+    assert (last["clock"], last["message_id"], last["case"]) == ("acknowledgment", posted.id, case)
     assert set(last) == {
         "v", "event", "entry_id", "time", "authority", "outcome", "peer", "message_id", "clock",
+        "case",
     }  # fmt: skip
 
     await acknowledge(hook, posted)

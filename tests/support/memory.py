@@ -10,14 +10,26 @@ from typing import Any
 
 from gateway.core.entry import Draft, encode_entry
 from gateway.core.errors import Stale
+from gateway.core.event import FEED_TYPES, TELLINGS, Event, members_of, type_of
 from gateway.core.ids import AuthorityId, CaseId, MessageId
 from gateway.core.merkle import Frontier, inclusion, leaf_hash
 from gateway.core.note import Checkpoint, sign_checkpoint
 from gateway.core.proof import Receipt, encode_proof
-from gateway.ports import Change, Clock, Entropy, EntryFilter, Logged, MessageFilter, Outgoing, Recorded
+from gateway.ports import (
+    Change,
+    Clock,
+    Entropy,
+    EntryFilter,
+    EventPage,
+    Logged,
+    MessageFilter,
+    Outgoing,
+    Recorded,
+)
 from gateway.rows import (
     THIS_ENTRY,
     AlarmRow,
+    AnnouncementRow,
     CaseRow,
     Direction,
     EnvelopeRow,
@@ -28,7 +40,7 @@ from gateway.rows import (
     SubjectRow,
     UploadRow,
 )
-from gateway.store.outbox import OutboxSignal
+from gateway.store.outbox import GrowthSignal, OutboxSignal
 from gateway.store.tables import KINDS
 from tests.support.authorities import Party
 
@@ -68,6 +80,7 @@ class MemoryStore:
     probe: Callable[[str], None] = lambda _: None
     dead: bool = False
     outbox: OutboxSignal = field(default_factory=OutboxSignal)
+    growth: GrowthSignal = field(default_factory=GrowthSignal)
 
     async def record(self, change: Change) -> Recorded:
         moved = self._moved(change)  # Stale before anything is written
@@ -82,6 +95,8 @@ class MemoryStore:
             self.disk.details[entries[0].index] = change.detail
         receipt = self._receipt(entries[0].index) if change.answers else None
         self.outbox.notify()
+        if entries:
+            self.growth.notify()
         self._reached(f"{change.name}.after_commit")
         return Recorded(entries=entries, receipt=receipt)
 
@@ -268,10 +283,60 @@ class MemoryStore:
             and all(value is None or getattr(draft, name) == value for name, value in wanted.items())
         ][:limit]
 
+    # -- events and webhooks
+
+    async def log_size(self) -> int:
+        return len(self.disk.log)
+
+    async def events(self, *, after: int, limit: int, types: frozenset[str] = FEED_TYPES) -> EventPage:
+        found = [event for index in range(after + 1, len(self.disk.log)) if (event := self._told(index))]
+        told = [event for event in found if event.type in types][:limit]
+        seen = told[-1].index if len(told) == limit else len(self.disk.log) - 1
+        return EventPage(events=tuple(told), seen=max(seen, after), size=len(self.disk.log))
+
+    async def event(self, index: int) -> Event | None:
+        return self._told(index)
+
+    def _told(self, index: int) -> Event | None:
+        draft, logged = self.disk.drafts[index], self.disk.log[index]
+        members = members_of(logged.leaf)
+        told = type_of(draft.event, members)
+        if told is None:
+            return None
+        way = TELLINGS[draft.event].direction
+        rows = self.of(MessageRow, peer=draft.peer, id=draft.message_id)
+        row = next((row for row in rows if way in {None, row.direction}), None)
+        return Event(
+            index=index,
+            entry_id=members["entry_id"],
+            type=told,
+            time_ms=logged.time_ms,
+            peer=draft.peer,
+            message=draft.message_id,
+            case=CaseId(members["case"]) if "case" in members else row and row.case,
+            kind=row and row.kind,
+        )
+
+    async def pending(self, webhook: str, *, limit: int) -> list[AnnouncementRow]:
+        return self.of(AnnouncementRow, webhook=webhook, state="pending")[:limit]
+
+    async def announcements(
+        self, webhook: str, *, cursor: int | None = None, limit: int = 50
+    ) -> list[AnnouncementRow]:
+        found = reversed(self.of(AnnouncementRow, webhook=webhook))
+        return [row for row in found if cursor is None or row.entry < cursor][:limit]
+
+    async def announced_before(self, time_ms: int, *, limit: int) -> list[AnnouncementRow]:
+        found = [row for row in self.of(AnnouncementRow) if row.state != "pending"]
+        return [row for row in found if row.changed_ms < time_ms][:limit]
+
     # -- processes
 
-    async def own_route(self, _peer: AuthorityId) -> bool:
+    async def own_route(self, _peer: str) -> bool:
         return True
 
     def on_outbox_change(self, tell: Callable[[], None]) -> None:
         self.outbox.listen(tell)
+
+    def on_growth(self, tell: Callable[[], None]) -> None:
+        self.growth.listen(tell)

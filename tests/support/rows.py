@@ -10,8 +10,10 @@ from gateway.ports import Change
 from gateway.rows import (
     THIS_ENTRY,
     AlarmRow,
+    AnnouncementRow,
     BlobRow,
     CaseRow,
+    CursorRow,
     Direction,
     EnvelopeRow,
     MessageRow,
@@ -20,6 +22,7 @@ from gateway.rows import (
     Row,
     SubjectRow,
     UploadRow,
+    WebhookRow,
 )
 
 PEER = AuthorityId("qn.justice")
@@ -166,3 +169,37 @@ def upload(**members: Any) -> UploadRow:
         "ciphertext": b"sealed",
     }
     return UploadRow(**(found | members))
+
+
+def webhook(**members: Any) -> WebhookRow:
+    """Return a webhook that wants every event."""
+    found: dict[str, Any] = {
+        "id": str(uuid.uuid4()),
+        "version": 0,
+        "url": "https://hooks.qm.example/art18",
+        "types": "",
+        "state": "enabled",
+        "created_ms": 1,
+        "changed_ms": 1,
+        "wrapped_key": b"key",
+        "ciphertext": b"sealed",
+    }
+    return WebhookRow(**(found | members))
+
+
+def cursor(of: WebhookRow, entry: int = THIS_ENTRY) -> CursorRow:
+    """Return how far the log was told to a webhook."""
+    return CursorRow(webhook=of.id, version=0, entry=entry)
+
+
+def announcement(of: WebhookRow, **members: Any) -> AnnouncementRow:
+    """Return an event that is on its way to a webhook."""
+    found: dict[str, Any] = {
+        "webhook": of.id,
+        "entry": THIS_ENTRY,
+        "version": 0,
+        "type": "message.queued",
+        "state": "pending",
+        "changed_ms": 1,
+    }
+    return AnnouncementRow(**(found | members))

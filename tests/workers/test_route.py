@@ -404,13 +404,14 @@ class TestExpired:
         row, behind = await self.undetermined(bench)
         assert [await state(bench, one) for one in (row, behind)] == ["undetermined", "held"]
         assert ("undetermined", row.id) in await alarms(bench)
-        assert await events(bench.sender, row) == ["submission.accepted", "relay.undetermined"]
+        told = ["submission.accepted", "relay.undetermined"]
+        assert await events(bench.sender, row) == [*told, "alarm.raised"]
         bench.pass_by(DAY_MS)
         await bench.work_off()
         assert [name for name, _ in bench.peer.calls] == ["post", "close", "close"]
         waiting = await bench.sender.message(PEER, row.id)
         assert (waiting.state, waiting.attempt) == ("undetermined", 2)
-        assert await events(bench.sender, row) == ["submission.accepted", "relay.undetermined"]
+        assert await events(bench.sender, row) == [*told, "alarm.raised"]
         assert newest(await history(bench, row), SENDER) is None
 
     async def test_a_valid_acceptance_that_comes_later_wins(self, bench: Bench):
