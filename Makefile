@@ -33,6 +33,7 @@ docs: .venv/.dev
 	@$(BIN)/python -m docs.pages
 	@$(BIN)/python -m docs.machine
 	@$(BIN)/python -m docs.events
+	@$(BIN)/python -m docs.contract
 
 bench: .venv/.dev
 	@$(BIN)/python -m tests.bench $(BENCH)

@@ -125,6 +125,23 @@ class Hook(_Table):
     webhook_http: Annotated[
         bool, _says("Whether webhooks may go to http: too. What they carry is then read on the way.")
     ] = False
+    socket: Annotated[
+        str, _says('A Unix socket beside the port, for this machine: "hook.sock". Empty: there is none.')
+    ] = ""
+    socket_mode: Annotated[
+        str,
+        Field(pattern=r"^0?[67][0-7]0$"),
+        _says("Who may open it, in octal: the owner, and the group with 0660. Never everybody."),
+    ] = "0600"
+    socket_scopes: Annotated[
+        tuple[Literal["messages:read", "messages:write", "audit:read", "admin"], ...],
+        _says("What whoever can open it may do."),
+    ] = ("messages:read", "messages:write", "audit:read", "admin")
+
+    @property
+    def socket_permissions(self) -> int:
+        """The mode of the socket's file."""
+        return int(self.socket_mode, 8)
 
     @property
     def reach(self) -> Reach:
@@ -150,6 +167,11 @@ class Storage(_Table):
     blobs: Annotated[Path, _says("The folder of encrypted attachments; several processes share it.")] = Path(
         "blobs"
     )
+
+    @property
+    def file(self) -> Path | None:
+        """The database, where it is a file."""
+        return Path(self.url.removeprefix(_SQLITE)) if self.url.startswith(_SQLITE) else None
 
 
 class Keys(_Table):
@@ -236,6 +258,12 @@ class Limits(_Table):
     unclaimed_bytes: Annotated[
         int, Field(ge=0), _says("Bytes of attachments that all peers together may leave so.")
     ] = 100 * 2**30
+    hook_requests_at_once: Annotated[
+        int, Field(ge=1, le=10_000), _says("Requests under one token that may run at the same time.")
+    ] = 512
+    hook_requests_per_s: Annotated[
+        int, Field(ge=1, le=100_000), _says("Requests under one token in a second, on average.")
+    ] = 5000
     free_disk_bytes: Annotated[
         int, Field(ge=0), _says("Bytes that stay free: with less, no attachment is taken.")
     ] = 2**30
@@ -341,7 +369,12 @@ def _anchored(settings: Settings, folder: Path) -> Settings:
         url = _SQLITE + str(folder / url.removeprefix(_SQLITE))
     return settings.model_copy(
         update={
-            "hook": hook.model_copy(update={"token_file": folder / hook.token_file}),
+            "hook": hook.model_copy(
+                update={
+                    "token_file": folder / hook.token_file,
+                    "socket": str(folder / hook.socket) if hook.socket else "",
+                }
+            ),
             "store": store.model_copy(update={"url": url, "blobs": folder / store.blobs}),
             "keys": keys.model_copy(
                 update={

@@ -21,6 +21,7 @@ from gateway.rows import (
     CaseRow,
     Direction,
     EnvelopeRow,
+    IdempotencyRow,
     MessageRow,
     NoticeRow,
     ReceiptRow,
@@ -105,6 +106,27 @@ class Outgoing:
 
     message: MessageRow
     envelope: EnvelopeRow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backlog:
+    """What waits here, counted.
+
+    Attributes:
+        queued, held, undetermined: outgoing messages in these states.
+        oldest_ms: since when the oldest queued message waits; None if there is none.
+        notices: later receipts that wait for a peer.
+        alarms: what an operator must be told.
+        log_size: entries of the audit log.
+    """
+
+    queued: int
+    oldest_ms: int | None
+    held: int
+    undetermined: int
+    notices: int
+    alarms: int
+    log_size: int
 
 
 class Store(Protocol):
@@ -208,6 +230,10 @@ class Store(Protocol):
         """Return the number of queued messages and notices by peer."""
         ...
 
+    async def backlog(self) -> Backlog:
+        """Return what waits here, counted, in one query."""
+        ...
+
     async def envelopes(self, message: MessageId) -> list[EnvelopeRow]:
         """Return every envelope made for an outgoing message."""
         ...
@@ -238,6 +264,10 @@ class Store(Protocol):
 
     async def unclaimed_before(self, time_ms: int, *, limit: int) -> list[BlobRow | UploadRow]:
         """Return blobs and uploads stored before *time_ms* that nothing claimed."""
+        ...
+
+    async def answers_before(self, time_ms: int, *, limit: int) -> list[IdempotencyRow]:
+        """Return stored answers to keyed requests from before *time_ms*, the oldest first."""
         ...
 
     async def refusals_since(self, peer: AuthorityId, time_ms: int) -> int:
@@ -350,6 +380,29 @@ class Probe(Protocol):
     def reached(self, point: str) -> None:
         """Note that *point* was reached."""
         ...
+
+
+class Meter(Protocol):
+    """Told what the store does, for the operator's figures."""
+
+    def committed(self, outcome: str, took_s: float) -> None:
+        """Note a transaction that took so long: `ok`, `refused` (a row), `failed` or `unknown`."""
+        ...
+
+    def recorded(self, change: Change) -> None:
+        """Note that *change* is durable."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Unmetered:
+    """The meter of a store whose figures nobody wants."""
+
+    def committed(self, outcome: str, took_s: float) -> None:
+        """Do nothing."""
+
+    def recorded(self, change: Change) -> None:
+        """Do nothing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -337,7 +337,10 @@ class IdempotencyRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenRow:
-    """A bearer token of the hook, by its hash. Key: id."""
+    """A bearer token of the hook, by its hash. Key: id.
+
+    `used_ms` is when it was last used, to some minutes; None before the first time.
+    """
 
     id: str
     version: int
@@ -347,6 +350,7 @@ class TokenRow:
     created_ms: int
     expires_ms: int | None
     revoked_ms: int | None = None
+    used_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,11 +1,13 @@
 """The listeners: each door on its own address, with its own application."""
 
 import ssl
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Self
 
 from aiohttp import web
 
+from gateway.app.local_socket import LocalSite, LocalSocket
 from gateway.core.errors import Misconfigured
 from gateway.peering.tls import admit, server_context
 from keys.certificates import TlsKey, load_into
@@ -14,11 +16,16 @@ _BACKLOG = 512
 
 
 class Door:
-    """An open listener; `address` has the port that it really has."""
+    """An open listener, and the Unix socket beside it if there is one.
 
-    def __init__(self, runner: web.AppRunner, address: str) -> None:
+    Attributes:
+        addresses: what is open, each with a name and where it really is.
+    """
+
+    def __init__(self, runner: web.AppRunner, name: str, address: str) -> None:
         self._runner: web.AppRunner | None = runner
-        self.address = address
+        self._socket: LocalSocket | None = None
+        self.addresses: Sequence[tuple[str, str]] = [(name, address)]
 
     @classmethod
     async def opened(
@@ -41,10 +48,19 @@ class Door:
             raise Misconfigured(f"{name}.port: {host}:{port} cannot be had: {error.strerror}") from None
         bound = runner.addresses[0][1]
         shown = f"[{host}]" if ":" in host else host
-        return cls(runner, f"{'https' if tls else 'http'}://{shown}:{bound}")
+        return cls(runner, name, f"{'https' if tls else 'http'}://{shown}:{bound}")
+
+    async def open_socket(self, path: Path, mode: int) -> None:
+        """Serve the same application at the Unix socket *path* too. Raises Misconfigured."""
+        assert self._runner is not None  # noqa: S101 - it is opened before it is closed
+        self._socket = LocalSocket.bound(path, mode)
+        await LocalSite(self._runner, self._socket, backlog=_BACKLOG).start()
+        self.addresses = [*self.addresses, ("socket", f"unix:{path}")]
 
     async def close(self) -> None:
         """Take no more connections, and let requests under way end within the drain time."""
+        if self._socket is not None:
+            self._socket.remove()
         runner, self._runner = self._runner, None
         if runner is not None:
             await runner.cleanup()

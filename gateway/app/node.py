@@ -8,12 +8,14 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import structlog
 
 import gateway
 from gateway.app.admission import admit_command_line
 from gateway.app.doors import Door, Handshakes
+from gateway.app.health import Health
 from gateway.app.identity import Identity, check_keys, read_keyring
 from gateway.app.own_card import newest_recorded, read_card, record_cards
 from gateway.config import Settings
@@ -29,10 +31,12 @@ from gateway.store import SqlStore, open_store
 from gateway.store.blobs import BlobFolder
 from gateway.web.context import Context
 from gateway.web.federation import federation_app
+from gateway.web.figures import Figures
 from gateway.web.hook import hook_app
 from gateway.workers.announcer import HeraldParts
 from gateway.workers.cards import CardKeeper
 from gateway.workers.courier import Courier, Parts
+from gateway.workers.forgetting import Forgetting
 from gateway.workers.herald import Herald
 from gateway.workers.keeper import Keeper
 from gateway.workers.lanes import Lanes
@@ -89,6 +93,7 @@ class Inside:
     blobs: BlobFolder
     directory: Directory
     handshakes: Handshakes
+    figures: Figures
 
     def dial(self, peer: PinnedPeer) -> PeerClient:
         """Return a client for *peer*."""
@@ -107,13 +112,15 @@ class Inside:
         """Show in new handshakes the certificate whose time it is."""
         self.handshakes.present(self.identity.tls(self.directory.own, self.outside.clock.now_ms()))
 
-    def checks(self) -> Mapping[str, str | None]:
-        """Return what keeps the node from serving, by part; None where all is well."""
-        short = self.blobs.free_bytes() < self.settings.limits.free_disk_bytes
-        return {
-            "store": self.store.broken,
-            "disk": "less than limits.free_disk_bytes is free" if short else None,
-        }
+    def health(self) -> Health:
+        """Return what looks at the parts."""
+        return Health(
+            settings=self.settings,
+            store=self.store,
+            directory=self.directory,
+            identity=self.identity,
+            clock=self.outside.clock,
+        )
 
     async def watch(self) -> None:
         """Follow what other processes of this authority change. Raises Stopped."""
@@ -162,10 +169,11 @@ async def running(settings: Settings, outside: Outside) -> AsyncIterator[Running
                 Keeper(store=inside.store, blobs=inside.blobs, clock=outside.clock).run(), name="the keeper"
             ),
             asyncio.create_task(_timekeeper(inside).run(), name="the timekeeper"),
+            asyncio.create_task(Forgetting(inside.store, outside.clock).run(), name="the forgetting"),
             asyncio.create_task(inside.watch(), name="the watch"),
         ]
         try:
-            yield Running({name: door.address for name, door in doors.items()}, workers)
+            yield Running({name: place for door in doors.values() for name, place in door.addresses}, workers)
         finally:
             courier.stop()
             herald.stop()
@@ -184,6 +192,7 @@ async def _assembled(settings: Settings, outside: Outside, opened: contextlib.As
     check_keys(card, identity.keyring(), settings.authority.id)
     blobs = BlobFolder(settings.store.blobs)
     await asyncio.to_thread(blobs.prepare)
+    figures = Figures()
     store = await open_store(
         settings.store.url,
         authority=card.authority,
@@ -193,6 +202,7 @@ async def _assembled(settings: Settings, outside: Outside, opened: contextlib.As
         entropy=entropy,
         probe=outside.probe,
         data_dir=settings.keys.card.parent,
+        meter=figures,
     )
     opened.push_async_callback(store.close)
     own = await record_cards(store, settings.keys.card, clock)
@@ -212,6 +222,7 @@ async def _assembled(settings: Settings, outside: Outside, opened: contextlib.As
         blobs=blobs,
         directory=directory,
         handshakes=handshakes,
+        figures=figures,
     )
 
 
@@ -252,7 +263,7 @@ def _herald_parts(inside: Inside) -> HeraldParts:
 
 
 async def _doors(inside: Inside, keeper: CardKeeper, opened: contextlib.AsyncExitStack) -> dict[str, Door]:
-    settings = inside.settings
+    settings, health = inside.settings, inside.health()
     context = Context(
         settings=settings,
         store=inside.store,
@@ -266,7 +277,9 @@ async def _doors(inside: Inside, keeper: CardKeeper, opened: contextlib.AsyncExi
         entropy=inside.outside.entropy,
         probe=inside.outside.probe,
         cards_wanted=keeper.wanted,
-        checks=inside.checks,
+        check=health.check,
+        figures=inside.figures,
+        standing=health.standing,
     )
     doors = {}
     for name, app, place, tls in (
@@ -276,6 +289,8 @@ async def _doors(inside: Inside, keeper: CardKeeper, opened: contextlib.AsyncExi
         door = await Door.opened(app, name, place.host, place.port, drain_s=settings.limits.drain_s, tls=tls)
         opened.push_async_callback(door.close)
         doors[name] = door
+    if settings.hook.socket:
+        await doors["hook"].open_socket(Path(settings.hook.socket), settings.hook.socket_permissions)
     return doors
 
 

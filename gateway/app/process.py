@@ -21,7 +21,7 @@ from keys.errors import KeyFault
 _STOPS = (signal.SIGTERM, signal.SIGINT)
 _ARENA_MAX = -8
 """M_ARENA_MAX of glibc's mallopt(3)."""
-_YOUNG_OBJECTS = 4_000
+_YOUNG_OBJECTS = 20_000
 
 _log = structlog.get_logger(__name__)
 
@@ -58,8 +58,8 @@ def _spare_memory() -> None:
     """Have all threads share one arena of the allocator, and look for garbage less often.
 
     One thread runs Python at a time, so that arenas of their own gain nothing and keep some 6 MiB. A
-    message makes thousands of objects that die by themselves: what was loaded until now need not be
-    looked through again for each few hundred of them.
+    message makes thousands of objects that die by themselves, and no circle of them: what is there need
+    not be looked through again and again while a few dozen messages are under way.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:  # glibc's

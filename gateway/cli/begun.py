@@ -1,7 +1,10 @@
-"""Uploads that were begun and that no message carries yet: how `art18 send` finds them in its next run.
+"""What `art18 send` has begun and not finished: how its next run finds it.
+
+That is uploads that no message is known to carry yet, and messages that the node was asked to send and has
+not answered: asked again under the same id (an Idempotency-Key), it sends none twice.
 
 They are kept in the data folder, beside the token of the command line. Nothing there tells what was
-sent: a file is known by a digest of where and what it is.
+sent: a file is known by a digest of where and what it is, a message by a digest of all of it.
 """
 
 import contextlib
@@ -22,7 +25,7 @@ _PRIVATE = 0o600
 
 
 class Begun:
-    """Uploads under way, by file; those of another run that is at work are not touched."""
+    """Ids of uploads by file, and of messages by content; those of another run at work are not touched."""
 
     def __init__(self, path: Path, lock: int | None) -> None:
         self._path, self._lock = path, lock
@@ -58,17 +61,23 @@ class Begun:
         self._own[key] = None
         return key
 
+    def message_key(self, body: bytes) -> str:
+        """Return what the message is known by that *body* asks for: the uploads are named in it."""
+        key = hashlib.sha256(b"message\0" + body).hexdigest()
+        self._own[key] = None
+        return key
+
     def recall(self, key: str) -> str | None:
-        """Return the upload of *key*, if there is one and no other run is at it."""
+        """Return the id of *key*, if there is one and no other run is at it."""
         return self._read().get(key) if self._ours(key) else None
 
-    def remember(self, key: str, upload: str) -> None:
-        """Keep that *key* lies under *upload*."""
+    def remember(self, key: str, id_: str) -> None:
+        """Keep that *key* goes under *id_*."""
         if self._ours(key):
-            self._change({key: upload})
+            self._change({key: id_})
 
     def forget(self, *keys: str) -> None:
-        """Drop *keys*; without any, all of this run: a message carries them."""
+        """Drop *keys*; without any, all of this run: a message carries the uploads."""
         self._change(dict.fromkeys(filter(self._ours, keys or self._own)))
 
     def _ours(self, key: str) -> bool:
@@ -86,8 +95,8 @@ class Begun:
             return
         fcntl.lockf(self._lock, fcntl.LOCK_EX, 1, 0)
         try:
-            kept = {key: upload for key, upload in self._read().items() if key not in entries}
-            kept |= {key: upload for key, upload in entries.items() if upload is not None}
+            kept = {key: id_ for key, id_ in self._read().items() if key not in entries}
+            kept |= {key: id_ for key, id_ in entries.items() if id_ is not None}
             self._write(dict(list(kept.items())[-_MOST:]))
         finally:
             fcntl.lockf(self._lock, fcntl.LOCK_UN, 1, 0)
@@ -96,7 +105,7 @@ class Begun:
         """Return what is kept; what is damaged is as good as nothing."""
         try:
             found = json.loads(self._path.read_bytes())
-            return {str(key): parse_message_id(upload) for key, upload in found.items()}
+            return {str(key): parse_message_id(id_) for key, id_ in found.items()}
         except (OSError, ValueError, AttributeError, Malformed):
             return {}
 

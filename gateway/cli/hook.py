@@ -1,13 +1,16 @@
-"""The client side of the hook: HTTP on the loopback, with the standard library alone."""
+"""The client side of the hook: HTTP on the loopback or a Unix socket, with the standard library alone."""
 
 import http.client
 import json
 import re
+import socket
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NoReturn
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+
+from typing_extensions import override
 
 from gateway.core.errors import Flaw, GatewayFault, NotProved, Unavailable
 from schemas.catalogues import DEFAULT
@@ -19,7 +22,7 @@ _NEXT_PAGE = re.compile(r'<([^>]*)>; *rel="next"')
 _ANY = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - dialled, not bound
 _NEXT = {
     http.client.UNAUTHORIZED: " (the token in cli.token is not one that this node accepts)",
-    http.client.FORBIDDEN: " (the token in cli.token lacks the scope for this)",
+    http.client.FORBIDDEN: " (the token in cli.token, or hook.socket_scopes, lacks the scope for this)",
 }
 
 
@@ -84,17 +87,21 @@ class Streamed:
 
 @dataclass(frozen=True, slots=True)
 class Hook:
-    """The hook of a running node, at *host* and *port*, under a bearer token; it tells in *language*."""
+    """The hook of a running node, which tells in *language*.
+
+    It is at *host* and *port*, under a bearer token; or, with *local*, at that Unix socket, without one.
+    """
 
     host: str
     port: int
     token: str = field(repr=False)
     language: str = DEFAULT
+    local: str = ""
 
     @property
     def address(self) -> str:
-        """The base address, for people."""
-        return f"http://{self.host}:{self.port}"
+        """Where it is, for people."""
+        return f"unix:{self.local}" if self.local else f"http://{self.host}:{self.port}"
 
     def ask(
         self,
@@ -157,6 +164,14 @@ class Hook:
         """Return the answer to a POST to the path of *parts*."""
         return self.ask("POST", path_of(*parts), document=document, query=query, body=b"")
 
+    def _authorization(self) -> Mapping[str, str]:
+        return {} if self.local else {"Authorization": f"Bearer {self.token}"}
+
+    def _connection(self) -> http.client.HTTPConnection:
+        if self.local:
+            return _LocalConnection(self.local)
+        return http.client.HTTPConnection(_ANY.get(self.host, self.host), self.port, timeout=_TIMEOUT_S)
+
     @contextmanager
     def _exchange(
         self,
@@ -168,8 +183,8 @@ class Hook:
     ) -> Iterator[http.client.HTTPResponse]:
         chosen = {name: value for name, value in (query or {}).items() if value not in (None, "")}
         target = f"/v1{path}" + (f"?{urlencode(chosen)}" if chosen else "")
-        own = {"Authorization": f"Bearer {self.token}", "Accept-Language": self.language}
-        connection = http.client.HTTPConnection(_ANY.get(self.host, self.host), self.port, timeout=_TIMEOUT_S)
+        own = {"Accept-Language": self.language, **self._authorization()}
+        connection = self._connection()
         try:
             with self._reached():
                 response = _answer(connection, method, target, body, {**own, **headers})
@@ -187,6 +202,20 @@ class Hook:
             raise Unreachable(
                 f"no answer from {self.address}: {_reason(error)}. Is the node running? art18 run starts it."
             ) from None
+
+
+class _LocalConnection(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost", timeout=_TIMEOUT_S)
+        self._path = path
+
+    @override
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(_TIMEOUT_S)
+        self.sock.connect(self._path)
 
 
 def path_of(*parts: str) -> str:

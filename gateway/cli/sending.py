@@ -3,6 +3,7 @@
 import json
 import time
 import uuid
+from http import HTTPStatus
 from pathlib import Path
 
 import click
@@ -41,7 +42,8 @@ def send(
 
     ROLE says what an attachment is: request, translation, evidence, court_order, judgment, warrant,
     enactment, consent, certificate, identity, or other. With --wait a message that was not taken is
-    exit code 1. Attachments go on where an earlier run of the same command ended.
+    exit code 1. Attachments go on where an earlier run of the same command ended, and
+    a message whose answer it did not hear is not sent again.
     """
     draft, files = read_draft(file), named_files(attached)
     if override is not None:
@@ -61,14 +63,23 @@ def send(
 
 
 def _submitted(hook: Hook, draft: dict[str, object], begun: Begun) -> dict[str, object]:
-    """Return the node's answer to *draft*; its uploads are remembered until a message carries them."""
-    headers = {"Content-Type": "application/json", "Idempotency-Key": str(uuid.uuid4())}
+    """Return the node's answer to *draft*; its uploads are remembered until a message carries them.
+
+    Until there is an answer the Idempotency-Key is remembered too: the run after one that was
+    interrupted asks for the same message, not for another.
+    """
     body = json.dumps(draft, ensure_ascii=False).encode()
+    key = begun.message_key(body)
+    asked = begun.recall(key) or str(uuid.uuid4())
+    begun.remember(key, asked)
+    headers = {"Content-Type": "application/json", "Idempotency-Key": asked}
     try:
         sent = hook.ask("POST", "/messages", body=body, headers=headers).document()
     except Refused as refusal:
         if refusal.code == _CARRIED:
             begun.forget()
+        elif refusal.status < HTTPStatus.INTERNAL_SERVER_ERROR:
+            begun.forget(key)
         raise
     begun.forget()
     return sent

@@ -42,12 +42,15 @@ class Session:
         return language_of(os.environ)
 
     def hook(self) -> Hook:
-        """Return the hook of the node, under the token of the command line.
+        """Return the hook of the node: through its Unix socket if we may open it, else under the token.
 
         Raises:
             Misconfigured: the settings are wrong, or the token cannot be read.
         """
         settings = self.settings()
+        local = settings.hook.socket
+        if local and os.access(local, os.R_OK | os.W_OK):
+            return Hook(settings.hook.host, settings.hook.port, "", self.language, local)
         path = settings.hook.token_file
         try:
             token = path.read_text(encoding="ascii").strip()

@@ -251,9 +251,11 @@ class Upload:
 
 
 def _compare(here: Answer, sha256: bytes) -> None:
-    """Compare the digest that the node told with the file's own. Raises WrongSubject."""
+    """Compare the digest that the node told with the file's own. Raises WrongSubject: another, or none."""
     told = here.headers.get("repr-digest")
-    if told is not None and told != f"sha-256=:{base64.b64encode(sha256).decode()}:":
+    if told is None:
+        raise WrongSubject("the node does not say what came to it; it was taken back")
+    if told != f"sha-256=:{base64.b64encode(sha256).decode()}:":
         raise WrongSubject("what came to the node is not the file; it was taken back. Send it again")
 
 

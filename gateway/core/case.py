@@ -11,7 +11,6 @@ So a withdrawal that crosses a result wins.
 """
 
 import heapq
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -21,7 +20,16 @@ from gateway.core.ids import AuthorityId, Digest, MessageId, parse_authority, pa
 from gateway.core.machine import MACHINE, Scalar, Standing
 from gateway.core.message import Message, SignedMessage
 from gateway.core.record import recorded
-from gateway.core.strict import as_integer, as_list, as_object, as_text, check_constants, members, parse_json
+from gateway.core.strict import (
+    as_integer,
+    as_list,
+    as_object,
+    as_text,
+    check_constants,
+    encode_json,
+    members,
+    parse_json,
+)
 
 _STEP_PARTS = 10
 
@@ -118,7 +126,7 @@ class History:
     def encode(self) -> bytes:
         """Return the history as strict JSON."""
         steps = [_parts(step) for step in self.steps]
-        return json.dumps({"v": 1, "steps": steps}, ensure_ascii=False, separators=(",", ":")).encode()
+        return encode_json({"v": 1, "steps": steps})
 
     @classmethod
     def decode(cls, data: bytes) -> "History":

@@ -69,6 +69,19 @@ def open_upload(storage: StorageKey, upload: str, box: Box) -> UploadSecrets:
     return UploadSecrets(plaintext[:STREAM_KEY_BYTES], parse_digest(digest))
 
 
+def box_unfinished(storage: StorageKey, upload: str, keys: UploadKeys) -> Box:
+    """Seal the keys of an upload that is not whole for its row."""
+    return storage.seal(keys.stream + keys.tail, _context("unfinished", upload))
+
+
+def open_unfinished(storage: StorageKey, upload: str, box: Box) -> UploadKeys:
+    """Return the keys of `box_unfinished`. Raises keys.errors.CannotOpen or Malformed."""
+    plaintext = storage.open(box, _context("unfinished", upload))
+    if len(plaintext) != STREAM_KEY_BYTES + _TAIL_KEY_BYTES:
+        raise Malformed("the keys of an upload have another length")
+    return UploadKeys(plaintext[:STREAM_KEY_BYTES], plaintext[STREAM_KEY_BYTES:])
+
+
 def box_webhook(storage: StorageKey, webhook: str, secrets: Sequence[bytes]) -> Box:
     """Seal the secrets of a webhook for its row: the one in force first."""
     return storage.seal(b"".join(secrets), _context("webhook", webhook))
@@ -81,19 +94,6 @@ def open_webhook(storage: StorageKey, webhook: str, box: Box) -> tuple[bytes, ..
         plaintext[begin : begin + WEBHOOK_SECRET_BYTES]
         for begin in range(0, len(plaintext), WEBHOOK_SECRET_BYTES)
     )
-
-
-def box_unfinished(storage: StorageKey, upload: str, keys: UploadKeys) -> Box:
-    """Seal the keys of an upload that is not whole for its row."""
-    return storage.seal(keys.stream + keys.tail, _context("unfinished", upload))
-
-
-def open_unfinished(storage: StorageKey, upload: str, box: Box) -> UploadKeys:
-    """Return the keys of `box_unfinished`. Raises keys.errors.CannotOpen or Malformed."""
-    plaintext = storage.open(box, _context("unfinished", upload))
-    if len(plaintext) != STREAM_KEY_BYTES + _TAIL_KEY_BYTES:
-        raise Malformed("the keys of an upload have another length")
-    return UploadKeys(plaintext[:STREAM_KEY_BYTES], plaintext[STREAM_KEY_BYTES:])
 
 
 def subject_pseudonym(storage: StorageKey, identity: str) -> str:

@@ -45,6 +45,7 @@ _REASONS: Mapping[str, frozenset[str]] = {
     "relay.refused": frozenset(codes()["reasons_422"]),
     "relay.conflict": frozenset(codes()["reasons_409"]),
 }
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)
 _REASON = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", re.ASCII)
 _PLAIN = re.compile(r"[ !#-\[\]-~]*", re.ASCII)
@@ -176,7 +177,7 @@ def _canonical(found: Mapping[str, object]) -> bytes:
     """
     for name, value in found.items():
         _check_member(name, value)
-    leaf = json.dumps(found, sort_keys=True, separators=(",", ":")).encode("ascii")
+    leaf = _ENCODER.encode(found).encode("ascii")
     if len(leaf) > MAX_BYTES:
         raise Malformed(f"an entry larger than {MAX_BYTES} bytes")
     return leaf

@@ -4,7 +4,6 @@ Opening needs the recipient's private key; who wrote the content is shown only b
 which the caller verifies next. The seal binds the header: `info` holds its exact bytes.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from gateway.core.strict import (
     as_text,
     b64url,
     check_constants,
+    encode_json,
     from_b64url,
     members,
     parse_json,
@@ -91,7 +91,7 @@ def build_envelope(header: Header, plaintext: bytes, sealing_public: bytes) -> E
     """
     if kid(ALGORITHM, sealing_public) != header.key:
         raise Malformed("the header names another sealing key")
-    header_bytes = _compact(
+    header_bytes = encode_json(
         {
             "v": 1,
             "type": "envelope",
@@ -153,7 +153,3 @@ def _parse_kid(text: object) -> str:
     if len(from_b64url(text)) != _DIGEST_BYTES:
         raise Malformed("a kid is a SHA-256 digest in base64url")
     return as_text(text)
-
-
-def _compact(value: Mapping[str, object]) -> bytes:
-    return json.dumps(value, separators=(",", ":")).encode("ascii")

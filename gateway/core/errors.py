@@ -96,6 +96,7 @@ class Misuse(GatewayFault):
         status: the HTTP status.
         code: the stable last part of the problem's `type`.
         flaws: the places where the caller's document is wrong.
+        retry_after_s: seconds for `Retry-After`, or None.
         members: further members of the problem document.
     """
 
@@ -106,12 +107,14 @@ class Misuse(GatewayFault):
         text: str,
         *,
         flaws: Sequence[Flaw] = (),
+        retry_after_s: int | None = None,
         members: Mapping[str, object] | None = None,
     ) -> None:
         super().__init__(text)
         self.status = status
         self.code = code
         self.flaws = tuple(flaws)
+        self.retry_after_s = retry_after_s
         self.members = dict(members or {})
 
 

@@ -132,19 +132,22 @@ def verify_content(content: Content, header: Header, *, signers: Mapping[str, by
     Raises:
         PeerFault: as `open_message`.
     """
-    digest = sha256(content.jws.encode("utf-8", "replace"))
     try:
         signed = verify_message(content.jws, signers)
     except UnknownKey:
         raise PeerFault(425, "unknown_signing_key", retry_after_s=_SOON_S) from None
     except KeyFault:
-        return Refused("bad_signature", digest)
+        return Refused("bad_signature", _digest(content))
     except Malformed:
-        return Refused("schema", digest)
+        return Refused("schema", _digest(content))
     message = signed.message
     if (message.id, message.sender, message.recipient) != (header.id, header.sender, header.recipient):
-        return Refused("header_mismatch", digest)
+        return Refused("header_mismatch", signed.sha256)
     return Opened(signed, content)
+
+
+def _digest(content: Content) -> Digest:
+    return sha256(content.jws.encode("utf-8", "replace"))
 
 
 def compare(opened: Opened | Refused, answered: Answered | None) -> Refused | None:

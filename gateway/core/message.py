@@ -4,7 +4,6 @@ Intake needs the steps apart, in its own order: `verify_message` (signature, and
 every message has), then its own comparisons, then `check_schema`.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -28,6 +27,7 @@ from gateway.core.strict import (
     as_object,
     as_text,
     check_constants,
+    encode_json,
     parse_object,
     parse_time,
     sha256,
@@ -182,8 +182,7 @@ def sign_message(payload: Mapping[str, Any], key: SigningKey) -> SignedMessage:
         MessageFault: an unknown kind, or against the schema.
     """
     try:
-        text = json.dumps(payload, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        raw = text.encode("utf-8")
+        raw = encode_json(payload)
     except (TypeError, ValueError):  # an object that JSON has no form for, a number or a surrogate
         raise Malformed("not a JSON value") from None
     if len(raw) > MAX_BYTES:

@@ -3,7 +3,6 @@
 C2SP tlog-proof v1 without its optional `extra` line (protocol §9 "Proof", "Receipt").
 """
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,7 +12,16 @@ from gateway.core.errors import Malformed, Untrusted, WrongSubject
 from gateway.core.ids import AuthorityId, Digest, MessageId
 from gateway.core.merkle import HASH_BYTES, leaf_hash, verify_inclusion
 from gateway.core.note import Checkpoint, LogIdentity, verify_checkpoint
-from gateway.core.strict import INTEGER_LIMIT, as_text, b64, from_b64, members, parse_json, sha256
+from gateway.core.strict import (
+    INTEGER_LIMIT,
+    as_text,
+    b64,
+    encode_json,
+    from_b64,
+    members,
+    parse_json,
+    sha256,
+)
 
 MAX_RECEIPT_BYTES = 512 * 1024
 """Room for entry, proof and the largest note, with JSON's escapes."""
@@ -36,7 +44,7 @@ class Receipt:
     def encode(self) -> bytes:
         """Return the receipt as it stands on the wire."""
         found = {"entry": self.entry.decode("utf-8"), "proof": self.proof}
-        return json.dumps(found, ensure_ascii=False, separators=(",", ":")).encode()
+        return encode_json(found)
 
     def split_proof(self) -> tuple[str, str]:
         """Return the proof up to and with its blank line, and the checkpoint (protocol §8 "Batch")."""

@@ -151,7 +151,8 @@ class PeerClient:
         """Bring what the peer has not of the blob in the file *path* of *size* bytes.
 
         Where the connection breaks, or the peer says that its bytes end elsewhere, the peer is asked how
-        far it has come, and the rest follows, as long as it has come further in between.
+        far it has come, and the rest follows, as long as it has come further in between. A peer that has
+        every byte is sent none, and asked all the same: it may have ended before the blob was recorded.
 
         Raises:
             PeerUnavailable: no connection, or none over which anything arrived.
@@ -166,11 +167,9 @@ class PeerClient:
                 offset = _offset(known, size)
                 if offset is None:
                     return _reply(known)
-                if offset == size:
-                    return Reply(204)
                 if offset <= furthest:
                     raise fault
-                if offset:
+                if 0 < offset < size:
                     _log.info("blob_resumed", offset_bytes=offset, size_bytes=size)
                 furthest = offset
                 try:
@@ -178,6 +177,8 @@ class PeerClient:
                 except PeerUnavailable as found:
                     fault = found
                     continue
+                if raw.status == HTTPStatus.NO_CONTENT and raw.headers.get("Upload-Offset") == str(size):
+                    return Reply(204)
                 elsewhere = raw.headers.get("Upload-Offset", str(offset)) != str(offset)
                 if raw.status != HTTPStatus.NO_CONTENT and not (
                     raw.status == HTTPStatus.CONFLICT and elsewhere

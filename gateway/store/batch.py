@@ -95,18 +95,26 @@ class _Judged:
 
 
 async def write_batch(
-    transaction: Transaction, pen: Pen, batch: list[Waiting], released: Head, *, trusted: bool
+    transaction: Transaction,
+    pen: Pen,
+    batch: list[Waiting],
+    released: Head,
+    *,
+    trusted: bool,
+    cautious: bool,
 ) -> Written:
     """Write what holds of *batch* into *transaction*; what does not has its fault as outcome.
 
+    Unless *cautious*, a row at version 0 is not looked up: there seldom is one under its key.
+
     Raises:
-        BadRow: the database refuses a row of one of the changes.
+        BadRow: the database refuses a row of one of the changes, or has it although it was to be new.
         LogStopped: the log in the database is not the one that was released.
     """
     old = await locked_head(transaction, released, trusted=trusted)
     time_ms = max(pen.clock.now_ms(), old.time_ms)
     rows = chain.from_iterable((*waiting.change.puts, *waiting.change.deletes) for waiting in batch)
-    shelf = await Shelf.laid_out(transaction, rows)
+    shelf = await Shelf.laid_out(transaction, [row for row in rows if row.version or cautious])
     judged = _judge(pen, batch, shelf, old.size, time_ms)
     leaves = [leaf_hash(entry.leaf) for entry in chain.from_iterable(judged.logged.values())]
     growth = grown(old, leaves, time_ms) if leaves else Growth(old, [], old.frontier)

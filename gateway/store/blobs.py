@@ -1,4 +1,4 @@
-"""Encrypted attachments on disk: written whole, synced with their folder, then named (protocol §1, §7).
+"""Encrypted attachments on disk: files that are appended to in their place, and synced (protocol §1, §7).
 
 Incoming blobs lie under their peer, so that one peer's digest says nothing about another's files.
 Names are digests and authority ids, never what a sender called a file. Every method that touches
@@ -7,17 +7,15 @@ the disk blocks: call it in a thread.
 
 import contextlib
 import fcntl
-import hashlib
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 from gateway.core.ids import AuthorityId, Digest
 
-_TAIL = ".tail"
+_TAIL, _NEXT_TAIL = ".tail", ".next.tail"
 
 
 class BlobFolder:
@@ -25,20 +23,12 @@ class BlobFolder:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._partial = root / "partial"
 
     def prepare(self) -> None:
-        """Make the folders; forget what a crash left half written.
-
-        Other processes of the authority share the folder: what one of them is writing is locked.
-        """
-        for folder in (self._partial, self._root / "in", self._root / "out"):
+        """Make the folders."""
+        for folder in (self._root / "in", self._root / "out"):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         _sync_folder(self._root)
-        for left in self._partial.iterdir():
-            with contextlib.suppress(FileNotFoundError, BlockingIOError), left.open("rb") as file:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                left.unlink()
 
     def incoming(self, peer: AuthorityId, digest: Digest) -> Path:
         """Return where the blob that *peer* brought lies."""
@@ -52,11 +42,15 @@ class BlobFolder:
         """Return where the tail of an upload lies: what is less than a chunk."""
         return self._root / "out" / (upload + _TAIL)
 
+    def next_tail(self, upload: str) -> Path:
+        """Return where a tail is written that is to take the place of the one there is."""
+        return self._root / "out" / (upload + _NEXT_TAIL)
+
     def idle_uploads(self, before_s: float) -> dict[tuple[str, ...], list[Path]]:
         """Return the files of uploads that were last written before *before_s*, by the key of their row."""
         found: dict[tuple[str, ...], list[Path]] = {}
         for path in _idle(self._root / "out", before_s):
-            found.setdefault((path.name.removesuffix(_TAIL),), []).append(path)
+            found.setdefault((path.name.partition(".")[0],), []).append(path)
         return found
 
     def idle_blobs(self, before_s: float) -> dict[tuple[str, ...], list[Path]]:
@@ -66,17 +60,6 @@ class BlobFolder:
             for folder in (self._root / "in").iterdir()
             for path in _idle(folder, before_s)
         }
-
-    @contextlib.contextmanager
-    def writer(self) -> Iterator["BlobWriter"]:
-        """Give a writer; what is not kept by the end of the block is deleted."""
-        handle, name = tempfile.mkstemp(dir=self._partial)
-        with os.fdopen(handle, "wb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            try:
-                yield BlobWriter(file, Path(name))
-            finally:
-                Path(name).unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def growing(self, path: Path) -> Iterator["GrowingBlob"]:
@@ -100,8 +83,13 @@ class BlobFolder:
     @contextlib.contextmanager
     def passing(self) -> Iterator["GrowingBlob"]:
         """Give a blob without a name: it is gone after the block, or with the process."""
-        with tempfile.TemporaryFile(dir=self._partial) as file:
+        with tempfile.TemporaryFile(dir=self._root) as file:
             yield GrowingBlob(file.fileno())
+
+    def replace(self, path: Path, target: Path) -> None:
+        """Give the blob at *path*, which is durable, the name of another one, which is gone then."""
+        path.replace(target)
+        _sync_folder(target.parent)
 
     def delete(self, path: Path) -> None:
         """Delete a blob, if it is there."""
@@ -137,35 +125,6 @@ class BlobFolder:
     def free_bytes(self) -> int:
         """Return how much room the disk has for an ordinary user."""
         return shutil.disk_usage(self._root).free
-
-
-class BlobWriter:
-    """A blob that is being written; `sha256` and `size_bytes` are of what was written so far."""
-
-    def __init__(self, file: BinaryIO, path: Path) -> None:
-        self._file, self._path = file, path
-        self._hash = hashlib.sha256()
-        self.size_bytes = 0
-
-    @property
-    def sha256(self) -> Digest:
-        """Return the digest so far."""
-        return Digest(self._hash.hexdigest())
-
-    def write(self, data: bytes) -> None:
-        """Append *data*."""
-        self._file.write(data)
-        self._hash.update(data)
-        self.size_bytes += len(data)
-
-    def keep(self, target: Path) -> None:
-        """Make the blob durable under *target*: the file first, then the name."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._path.replace(target)
-        _sync_folder(target.parent)
-        _sync_folder(target.parent.parent)
 
 
 class GrowingBlob:

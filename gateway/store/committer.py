@@ -16,7 +16,7 @@ from gateway.core.errors import GatewayFault, Unavailable
 from gateway.core.note import Checkpoint
 from gateway.ports import Change, Entropy, Recorded
 from gateway.store.batch import Outcome, Pen, Waiting, Written, write_batch
-from gateway.store.database import CommitUnknown, Database, Transaction
+from gateway.store.database import BadRow, CommitUnknown, Database
 from gateway.store.ledger import Head, LogStopped
 from gateway.store.outbox import OutboxSignal
 
@@ -120,13 +120,20 @@ class Committer:
                     raise
                 self._sign_in_time()
 
-    async def _settle(self, batch: list[Waiting]) -> None:
-        """Commit *batch*, or find out which of it can be committed."""
+    async def _settle(self, batch: list[Waiting], *, cautious: bool = False) -> None:
+        """Commit *batch*, or find out which of it can be committed.
+
+        New rows are taken to be new, and are looked up (*cautious*) only if one of them is not.
+        """
         if self.broken is not None:
             self._fail(batch, Unavailable(self.broken))
             return
         try:
-            written = await self._database.transact(lambda transaction: self._write(transaction, batch))
+            written = await self._database.transact(
+                lambda transaction: write_batch(
+                    transaction, self._pen, batch, self._head, trusted=self._trusted, cautious=cautious
+                )
+            )
         except (CommitUnknown, LogStopped) as fault:
             self._break(str(fault))
             self._fail(batch, Unavailable(str(fault)))
@@ -135,23 +142,23 @@ class Committer:
             self._fail(batch, fault)
         except Exception as fault:  # noqa: BLE001 - whatever it is, it goes to the one caller whose row it is
             self._trusted = False
-            if len(batch) == 1:
+            if isinstance(fault, BadRow) and not cautious:
+                await self._settle(batch, cautious=True)
+            elif len(batch) == 1:
                 self._fail(batch, fault)
             else:
                 half = len(batch) // 2
-                await self._settle(batch[:half])
-                await self._settle(batch[half:])
+                await self._settle(batch[:half], cautious=cautious)
+                await self._settle(batch[half:], cautious=cautious)
         else:
-            self._release(batch, written)
+            await self._release(batch, written)
 
-    async def _write(self, transaction: Transaction, batch: list[Waiting]) -> Written:
-        return await write_batch(transaction, self._pen, batch, self._head, trusted=self._trusted)
-
-    def _release(self, batch: list[Waiting], written: Written) -> None:
+    async def _release(self, batch: list[Waiting], written: Written) -> None:
         """Take over the new head and answer the callers."""
         self._head, self._trusted = written.head, True
-        if written.outbox:  # first: posting can begin while the callers answer
+        if written.outbox:
             self._outbox.notify()
+            await asyncio.sleep(0)  # posting begins first, and goes on while the callers answer
         for waiting, outcome in zip(batch, written.outcomes, strict=True):
             if not isinstance(outcome, GatewayFault):
                 self._pen.probe.reached(f"{waiting.change.name}.after_commit")

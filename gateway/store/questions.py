@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from typing_extensions import override
 
 from gateway.core.machine import MACHINE
-from gateway.store.statements import LIMIT, Lookup, Statement, limited, named
+from gateway.store.statements import LIMIT, Lookup, Statement, limited, named, steered
 from gateway.store.tables import (
     Kind,
     alarms,
@@ -16,6 +16,9 @@ from gateway.store.tables import (
     entries,
     envelopes,
     equals,
+    head,
+    idempotency,
+    listed,
     messages,
     notices,
     receipts,
@@ -60,7 +63,8 @@ DUE = Statement(
             envelopes.c.body.is_not(None),
         ),
     )
-    .order_by(_FIRST_DUE.c.entry)
+    .order_by(_FIRST_DUE.c.entry),
+    brief=True,
 )
 OVERDUE = limited(
     sa.select(messages)
@@ -117,6 +121,16 @@ QUEUE_DEPTH = Statement(
         .group_by(notices.c.peer),
     )
 )
+_BACKLOG = {
+    "queued": sa.select(sa.func.count()).where(_QUEUED),
+    "oldest_ms": sa.select(sa.func.min(messages.c.recorded_ms)).where(_QUEUED),
+    "held": sa.select(sa.func.count()).where(equals(messages.c.state, "held"), listed(messages.c.entry)),
+    "undetermined": sa.select(sa.func.count()).where(equals(messages.c.state, "undetermined")),
+    "notices": sa.select(sa.func.count()).where(equals(notices.c.state, "queued")),
+    "alarms": sa.select(sa.func.count()).select_from(alarms),
+    "log_size": sa.select(head.c.size),
+}
+BACKLOG = Statement(sa.select(*(found.scalar_subquery().label(name) for name, found in _BACKLOG.items())))
 TICKING = limited(sa.select(cases).where(cases.c.clock_ms.is_not(None)).order_by(cases.c.clock_ms))
 UNRECEIPTED = limited(
     sa.select(messages)
@@ -126,12 +140,13 @@ UNRECEIPTED = limited(
     )
     .order_by(messages.c.created_ms, messages.c.entry)
 )
-MESSAGES_WITH_ID = Statement(sa.select(messages).where(named(messages.c.id)))
-ENVELOPES = Statement(sa.select(envelopes).where(named(envelopes.c.message_id)))
+MESSAGES_WITH_ID = Statement(sa.select(messages).where(named(messages.c.id)), brief=True)
+ENVELOPES = Statement(sa.select(envelopes).where(named(envelopes.c.message_id)), brief=True)
 RECEIPTS = Statement(
     sa.select(receipts)
     .where(named(receipts.c.id), named(receipts.c.peer))
-    .order_by(receipts.c.entry, receipts.c.entry_sha256)
+    .order_by(receipts.c.entry, receipts.c.entry_sha256),
+    brief=True,
 )
 
 
@@ -184,6 +199,9 @@ UPLOAD_BYTES = Statement(
 UNFINISHED_UPLOADS = limited(
     sa.select(uploads).where(uploads.c.claimed_by.is_(None), uploads.c.blob_sha256.is_(None))
 )
+STORED_ANSWERS = limited(
+    sa.select(idempotency).where(idempotency.c.stored_ms < _NOW).order_by(idempotency.c.stored_ms)
+)
 REFUSALS_SINCE = Statement(
     sa.select(sa.func.count())
     .select_from(entries)
@@ -198,9 +216,10 @@ def every(kind: Kind[Any]) -> Statement:
 
 
 @cache
-def list_of_messages(filtered: frozenset[str], *, paged: bool) -> Statement:
-    """Return the SELECT of messages by the fields *filtered*, newest first."""
-    found = sa.select(messages).where(*(named(messages.c[name]) for name in sorted(filtered)))
+def list_of_messages(filtered: tuple[str, ...], *, paged: bool) -> Statement:
+    """Return the SELECT of messages by the fields *filtered*, the rarest first; newest first."""
+    conditions = steered([messages.c[name] for name in filtered])
+    found = sa.select(messages).where(listed(messages.c.entry), *conditions)
     if paged:
         found = found.where(messages.c.entry < sa.bindparam("cursor", type_=sa.BigInteger))
     return limited(found.order_by(messages.c.entry.desc()))

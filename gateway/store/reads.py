@@ -3,11 +3,22 @@
 from collections.abc import Mapping, Sequence
 
 from gateway.core.ids import AuthorityId, CaseId, MessageId
-from gateway.ports import MessageFilter, Outgoing
-from gateway.rows import AnyRow, BlobRow, CaseRow, EnvelopeRow, MessageRow, NoticeRow, ReceiptRow, UploadRow
+from gateway.ports import Backlog, MessageFilter, Outgoing
+from gateway.rows import (
+    AnyRow,
+    BlobRow,
+    CaseRow,
+    EnvelopeRow,
+    IdempotencyRow,
+    MessageRow,
+    NoticeRow,
+    ReceiptRow,
+    UploadRow,
+)
 from gateway.store.database import Database
 from gateway.store.questions import (
     ARRIVING_BLOBS,
+    BACKLOG,
     DUE,
     ELSEWHERE,
     ENVELOPES,
@@ -19,6 +30,7 @@ from gateway.store.questions import (
     QUEUED_BEHIND,
     RECEIPTS,
     REFUSALS_SINCE,
+    STORED_ANSWERS,
     TICKING,
     UNCLAIMED_BLOBS,
     UNCLAIMED_BYTES,
@@ -35,6 +47,7 @@ from gateway.store.questions import (
 from gateway.store.statements import Statement, by_key
 from gateway.store.tables import KINDS, Kind
 
+_MOST = frozenset({None, "accepted", "handed_over"})
 _MESSAGE, _ENVELOPE = KINDS[MessageRow], KINDS[EnvelopeRow]
 
 
@@ -66,7 +79,7 @@ class RowReads:
     ) -> list[MessageRow]:
         """Return messages newest first; *cursor* is the `entry` of the last one seen."""
         wanted = filters(where)
-        statement = list_of_messages(frozenset(wanted), paged=cursor is not None)
+        statement = list_of_messages(tuple(wanted), paged=cursor is not None)
         return await self._rows(MessageRow, statement, **wanted, cursor=cursor, limit=limit)
 
     async def messages_with_id(self, message: MessageId) -> list[MessageRow]:
@@ -137,6 +150,21 @@ class RowReads:
             depth[peer] = depth.get(peer, 0) + count
         return depth
 
+    async def backlog(self) -> Backlog:
+        """Return what waits here, counted."""
+        ((queued, oldest_ms, held, undetermined, notices, alarms, log_size),) = await self._database.fetch(
+            BACKLOG
+        )
+        return Backlog(
+            queued=queued,
+            oldest_ms=oldest_ms,
+            held=held,
+            undetermined=undetermined,
+            notices=notices,
+            alarms=alarms,
+            log_size=log_size,
+        )
+
     async def envelopes(self, message: MessageId) -> list[EnvelopeRow]:
         """Return every envelope made for an outgoing message."""
         return await self._rows(EnvelopeRow, ENVELOPES, message_id=message)
@@ -175,6 +203,10 @@ class RowReads:
             found += await self._rows(UploadRow, UNCLAIMED_UPLOADS, now=time_ms, limit=limit - len(found))
         return found
 
+    async def answers_before(self, time_ms: int, *, limit: int) -> list[IdempotencyRow]:
+        """Return stored answers to keyed requests from before *time_ms*, the oldest first."""
+        return await self._rows(IdempotencyRow, STORED_ANSWERS, now=time_ms, limit=limit)
+
     async def refusals_since(self, peer: AuthorityId, time_ms: int) -> int:
         """Return how many signed refusals went to *peer* since *time_ms*."""
         return int((await self._database.fetch(REFUSALS_SINCE, peer=peer, now=time_ms))[0][0])
@@ -185,6 +217,12 @@ class RowReads:
 
 
 def filters(where: MessageFilter) -> Mapping[str, object]:
-    """Return the fields of *where* that are set."""
-    found = {name: getattr(where, name) for name in ("direction", "peer", "kind", "case", "state")}
+    """Return the fields of *where* that are set, the one first that the fewest messages share.
+
+    Nearly every message comes into one of the states in `_MOST` in the end; few are in another one.
+    """
+    names = ("case", "kind", "peer", "state", "direction")
+    if where.state not in _MOST:
+        names = ("case", "state", "kind", "peer", "direction")
+    found = {name: getattr(where, name) for name in names}
     return {name: value for name, value in found.items() if value is not None}

@@ -1,7 +1,7 @@
 """An upload on disk: sealed as it grows, and taken up where it ends, after whatever ended the writing.
 
 Two files: whole sealed chunks, and a *tail*, what came and is less than a chunk. What lies in them
-decides the offset; what is in memory is a cache, valid while both have the sizes that it remembers, and
+decides the offset; what is in memory is a cache, valid while chunks and tail end where it remembers, and
 otherwise read anew from them (every chunk is opened: it counts if it is authentic, and the first that is
 not ends the upload).
 
@@ -17,7 +17,8 @@ gains from it, if the client then brought other content.)
 
 Whatever was acknowledged is kept: `settle` syncs the chunks first, then lets go of the tail that they
 replace, then adds what is left to the tail and syncs that. A torn end of the tail is cut off: it was
-never acknowledged.
+never acknowledged. A tail of very many small segments is written anew as one, synced, and then takes the
+name of the old one: of the two, either is what was acknowledged.
 
 Every method blocks: call it in a thread. One at a time, but for `hash` beside `write`, and
 `sync` beside both.
@@ -37,6 +38,9 @@ from keys.tail import OVERHEAD, open_segment, seal_segment
 
 _HEADER = struct.Struct(">QI")
 """Before each segment of a tail: where its plaintext begins in the upload, and how long it is."""
+
+_LONGEST_TAIL = 2 * CHUNK
+"""How long the file of a tail gets before it is written anew: at least a chunk's worth of it is overhead."""
 
 
 class SealedUpload:
@@ -98,9 +102,9 @@ class SealedUpload:
         with contextlib.ExitStack() as files:
             self._stream = files.enter_context(self._blobs.growing(self._blobs.outgoing(self._upload)))
             self._tail = files.enter_context(self._blobs.growing(self._blobs.tail(self._upload)))
-            if self._known == self._sizes():
+            if self._known is not None and self._known[0] == self._stream.size_bytes:
                 self._rest = self._open_tail()
-            else:
+            if self._known != self._end:
                 self._recover()
             if len(self._rest) == self._chunk_bytes:
                 self.write(b"")
@@ -153,13 +157,17 @@ class SealedUpload:
         if not self._kept and self._tail.size_bytes:
             self._tail.truncate(0)
         if len(self._rest) > self._kept:
-            start = self._chunks * CHUNK + self._kept
-            fresh = bytes(memoryview(self._rest)[self._kept :])
-            sealed = seal_segment(self._keys.tail, fresh, self._place(start))
-            self._tail.append(_HEADER.pack(start, len(fresh)) + sealed)
-            self._tail.sync()
+            if self._tail.size_bytes > _LONGEST_TAIL:
+                self._renew_tail()
+            else:
+                self._extend(self._tail, self._kept)
             self._kept = len(self._rest)
-        self._known = self._sizes()
+        self._known = self._end
+
+    @property
+    def _end(self) -> tuple[int, int]:
+        """How long the file of the chunks is, and how far the upload has come."""
+        return self._stream.size_bytes, self.offset
 
     @property
     def _chunk_bytes(self) -> int:
@@ -206,7 +214,7 @@ class SealedUpload:
         self._plain.update(self._rest)
         self.sync()
         self._tail.sync()
-        self._known = self._sizes()
+        self._known = self._end
 
     def _open_tail(self) -> bytearray:
         """Return the plain rest after the last chunk; cut off what is torn, or of a chunk that is sealed."""
@@ -229,9 +237,23 @@ class SealedUpload:
         self._kept = len(rest)
         return rest
 
+    def _extend(self, tail: GrowingBlob, kept: int) -> None:
+        """Append the rest to *tail*, which has *kept* bytes of it, as a segment, and sync that."""
+        start = self._chunks * CHUNK + kept
+        fresh = bytes(memoryview(self._rest)[kept:])
+        sealed = seal_segment(self._keys.tail, fresh, self._place(start))
+        tail.append(_HEADER.pack(start, len(fresh)) + sealed)
+        tail.sync()
+
+    def _renew_tail(self) -> None:
+        """Write all of the rest as one segment into a file that takes the place of the tail."""
+        path = self._blobs.next_tail(self._upload)
+        tail = self._files.enter_context(self._blobs.growing(path))
+        tail.truncate(0)  # what a crash left
+        self._extend(tail, 0)
+        self._blobs.replace(path, self._blobs.tail(self._upload))
+        self._tail = tail
+
     def _place(self, start: int) -> bytes:
         """Return what binds a segment of the tail to this upload and its place in it."""
         return f"art18/tail/v1\x00{self._upload}\x00{start}".encode("ascii")
-
-    def _sizes(self) -> tuple[int, int]:
-        return self._stream.size_bytes, self._tail.size_bytes

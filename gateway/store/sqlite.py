@@ -1,20 +1,23 @@
-"""SQLite: one process, one writer thread, and aiosqlite for what is read.
+"""SQLite: one process, one writer thread, and two ways to read.
 
-Several readers never wait for the writer (WAL); each commit is on disk before it returns
-(`synchronous=FULL`). A lock on a file beside the database keeps a second process out.
+What an index finds at once is read where it is asked for, on the event loop's own thread; lists and
+scans are aiosqlite's (docs/decisions/0013). Readers never wait for the writer (WAL); each commit is
+on disk before it returns (`synchronous=FULL`). A lock on a file beside the database keeps a second
+process out.
 """
 
 import asyncio
 import fcntl
 import os
 import sqlite3
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import cycle
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
 import aiosqlite
+import sqlalchemy as sa
 from sqlalchemy import create_engine
 from sqlalchemy.dialects.sqlite import pysqlite
 from sqlalchemy.pool import NullPool
@@ -22,11 +25,11 @@ from sqlalchemy.pool import NullPool
 from gateway.core.errors import Misconfigured, Unavailable
 from gateway.store.database import BadRow, CommitUnknown, Transaction, chunks
 from gateway.store.migrations import REVISION, migrate
+from gateway.store.near import AT_ONCE_KEYS, NearReader
 from gateway.store.statements import Lookup, Statement, Texts
 
 T = TypeVar("T")
 
-READERS = 2
 _PRAGMAS = (
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=FULL",
@@ -35,8 +38,10 @@ _PRAGMAS = (
     "PRAGMA trusted_schema=OFF",
     "PRAGMA cache_size=-1024",  # KiB; what is more lies in the cache of the system, for all connections
 )
-_READ_CACHE = "PRAGMA cache_size=-256"
-"""KiB that a reading connection keeps: most reads are of rows just written, which the system has at hand."""
+_READING = ("PRAGMA query_only=ON", "PRAGMA cache_size=-256")
+"""Of a reading connection. It keeps few KiB: what was just written, the system has at hand."""
+_INSERTED = 8
+"""The most rows of one INSERT."""
 _REFUSED = (
     sqlite3.IntegrityError,
     sqlite3.DataError,
@@ -85,12 +90,15 @@ class _WriterTransaction:
 
     async def write(self, statement: Statement, rows: Sequence[Mapping[str, object]]) -> None:
         text = self._texts.of(statement)
+        arguments = [text.arguments(row) for row in rows]
         try:
-            written = self._connection.executemany(text.sql, [text.arguments(row) for row in rows]).rowcount
+            if isinstance(statement.clause, sa.Insert):
+                for some in _runs(arguments):
+                    self._connection.execute(text.of_rows(len(some)), tuple(chain.from_iterable(some)))
+            elif self._connection.executemany(text.sql, arguments).rowcount != len(rows):
+                raise BadRow("a row was not where its version had been read")
         except _REFUSED as error:
             raise BadRow(f"the database refuses a row: {type(error).__name__}") from None
-        if written != len(rows):
-            raise BadRow("a row was not where its version had been read")
 
     async def result(self, future: Future[T]) -> T:
         return future.result()
@@ -103,12 +111,16 @@ class SqliteDatabase:
     """A database file, opened for this process alone."""
 
     def __init__(
-        self, lock: FileLock, writer: sqlite3.Connection, readers: list[aiosqlite.Connection]
+        self,
+        lock: FileLock,
+        writer: sqlite3.Connection,
+        near: NearReader,
+        reader: aiosqlite.Connection,
     ) -> None:
         self._lock = lock
         self._writer = writer
-        self._readers = readers
-        self._next_reader = cycle(readers)
+        self._near = near
+        self._reader = reader
         self._texts = Texts(pysqlite.dialect(paramstyle="qmark"))
         self._thread = ThreadPoolExecutor(1, "store-writer")
 
@@ -125,30 +137,34 @@ class SqliteDatabase:
             raise Misconfigured(f"store.url: {error.strerror}") from None
         try:
             writer = await asyncio.to_thread(_opened_writer, path)
-            readers = [await _opened_reader(path) for _ in range(READERS)]
+            near = NearReader(_opened_near(path))
+            reader = await _opened_reader(path)
         except (sqlite3.Error, OSError) as error:
             lock.release()
             raise Misconfigured(f"store.url: the database cannot be opened: {error}") from None
         except BaseException:
             lock.release()
             raise
-        return cls(lock, writer, readers)
+        return cls(lock, writer, near, reader)
 
     async def fetch(self, statement: Statement, **values: object) -> list[Any]:
         """Return what *statement* selects of what is committed. Raises Unavailable."""
         text = self._texts.of(statement)
-        return await self._read(text.sql, text.arguments(values))
+        return await self._read(text.sql, text.arguments(values), at_once=statement.brief)
 
     async def find(self, lookup: Lookup, keys: Sequence[tuple[object, ...]]) -> list[Any]:
         """Return the rows under *keys* of what is committed. Raises Unavailable."""
         found: list[Any] = []
         for some in chunks(keys):
-            found += await self._read(*self._texts.lookup(lookup, some))
+            found += await self._read(*self._texts.lookup(lookup, some), at_once=len(keys) <= AT_ONCE_KEYS)
         return found
 
-    async def _read(self, sql: str, arguments: tuple[Any, ...]) -> list[Any]:
+    async def _read(self, sql: str, arguments: tuple[Any, ...], *, at_once: bool = False) -> list[Any]:
+        found = self._near.read(sql, arguments) if at_once else None
+        if found is not None:
+            return found
         try:
-            return list(await next(self._next_reader).execute_fetchall(sql, arguments))
+            return list(await self._reader.execute_fetchall(sql, arguments))
         except sqlite3.OperationalError as error:
             raise Unavailable("the database cannot be read") from error
 
@@ -186,11 +202,24 @@ class SqliteDatabase:
 
     async def close(self) -> None:
         """Close every connection and let the next process in."""
-        for reader in self._readers:
-            await reader.close()
+        self._near.close()
+        await self._reader.close()
         await asyncio.get_running_loop().run_in_executor(self._thread, self._writer.close)
         self._thread.shutdown()
         self._lock.release()
+
+
+def _runs(rows: list[tuple[object, ...]]) -> Iterator[list[tuple[object, ...]]]:
+    """Yield *rows* in runs of _INSERTED or of smaller powers of two: there are few different statements.
+
+    Each execution lets another thread have the interpreter, and may wait long to get it back.
+    """
+    start, length = 0, _INSERTED
+    while start < len(rows):
+        while length > len(rows) - start:
+            length //= 2
+        yield rows[start : start + length]
+        start += length
 
 
 def _run(work: Awaitable[T]) -> T:
@@ -239,8 +268,15 @@ def _migrate(path: Path) -> None:
         engine.dispose()
 
 
+def _opened_near(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None, cached_statements=256)
+    for pragma in (*_PRAGMAS, *_READING):
+        connection.execute(pragma)
+    return connection
+
+
 async def _opened_reader(path: Path) -> aiosqlite.Connection:
     connection = await aiosqlite.connect(path, isolation_level=None, cached_statements=256)
-    for pragma in (*_PRAGMAS, "PRAGMA query_only=ON", _READ_CACHE):
+    for pragma in (*_PRAGMAS, *_READING):
         await connection.execute_fetchall(pragma)
     return connection

@@ -18,10 +18,16 @@ from gateway.store.tables import Kind
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Statement:
-    """A statement with named parameters; `columns` are the ones that an UPDATE sets."""
+    """A statement with named parameters.
+
+    Attributes:
+        columns: the ones that an UPDATE sets.
+        brief: a SELECT of few rows that an index leads to.
+    """
 
     clause: sa.Executable
     columns: tuple[str, ...] | None = None
+    brief: bool = False
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -57,6 +63,10 @@ class Text:
     def arguments(self, values: Mapping[str, object]) -> tuple[object, ...]:
         """Return the *values* of one execution in order."""
         return tuple(map(values.__getitem__, self.names))
+
+    def of_rows(self, count: int) -> str:
+        """Return this INSERT of one row as one of *count* rows."""
+        return self.sql + f", {self.sql[self.sql.rindex('(') :]}" * (count - 1)
 
 
 class Texts:
@@ -104,6 +114,21 @@ def limited(select: sa.Select[Any]) -> Statement:
 def named(column: sa.Column[Any], name: str | None = None) -> sa.ColumnElement[bool]:
     """Return the condition that *column* equals the parameter of its name, or *name*."""
     return column == sa.bindparam(name or column.name, type_=column.type)
+
+
+def steered(columns: Sequence[sa.Column[Any]]) -> list[sa.ColumnElement[bool]]:
+    """Return the conditions that each of *columns* equals the parameter of its name.
+
+    The index of the first is to be used: the others are written so that none serves them. A planner
+    that has not seen the data takes them for equally rare.
+    """
+    nothing: sa.ColumnElement[str] = sa.literal_column("''")
+    return [
+        sa.func.coalesce(column, nothing) == sa.bindparam(column.name, type_=column.type)
+        if position
+        else named(column)
+        for position, column in enumerate(columns)
+    ]
 
 
 @cache

@@ -12,12 +12,13 @@ from gateway.core.ids import AuthorityId
 from gateway.core.merkle import EMPTY_ROOT
 from gateway.core.note import Checkpoint, verify_checkpoint
 from gateway.core.proof import Receipt
-from gateway.ports import Change, Clock, Entropy, Probe, Recorded
+from gateway.ports import Change, Clock, Entropy, Meter, Probe, Recorded, Unmetered
 from gateway.store.batch import Pen
 from gateway.store.committer import Committer
 from gateway.store.database import BadRow, Database, Transaction
 from gateway.store.feed import FeedReads
 from gateway.store.ledger import ADD_HEAD, HEAD, HEAD_ID, LogStopped, opened_head
+from gateway.store.metered import MeteredDatabase
 from gateway.store.outbox import GrowthSignal, OutboxSignal
 from gateway.store.reads import RowReads
 from gateway.store.sqlite import SqliteDatabase
@@ -33,8 +34,11 @@ class SqlStore(RowReads, TrailReads, FeedReads):
     Made by `open_store`, and ended with `close`.
     """
 
-    def __init__(self, database: Database, pen: Pen, committer: Committer, outbox: OutboxSignal) -> None:
+    def __init__(
+        self, database: Database, pen: Pen, committer: Committer, outbox: OutboxSignal, meter: Meter
+    ) -> None:
         super().__init__(database)
+        self._meter = meter
         self._pen = pen
         self._committer = committer
         self._outbox = outbox
@@ -50,6 +54,7 @@ class SqlStore(RowReads, TrailReads, FeedReads):
         recorded = await self._committer.record(change)
         if recorded.entries:
             self._growth.notify()
+        self._meter.recorded(change)
         return recorded
 
     async def receipt(self, index: int) -> Receipt:
@@ -100,6 +105,7 @@ async def open_store(
     entropy: Entropy,
     probe: Probe,
     data_dir: Path,
+    meter: Meter | None = None,
 ) -> SqlStore:
     """Return the store at *url*, its tables brought up to date.
 
@@ -121,8 +127,9 @@ async def open_store(
     except BaseException:
         await database.close()
         raise
-    committer = Committer(database, pen, entropy=entropy, outbox=outbox, head=head)
-    return SqlStore(database, pen, committer, outbox)
+    meter = meter or Unmetered()
+    committer = Committer(MeteredDatabase(database, meter), pen, entropy=entropy, outbox=outbox, head=head)
+    return SqlStore(database, pen, committer, outbox, meter)
 
 
 async def _open_database(url: str, data_dir: Path) -> tuple[Database, OutboxSignal]:

@@ -172,6 +172,7 @@ receipts = KINDS[ReceiptRow].table
 alarms = KINDS[AlarmRow].table
 notices = KINDS[NoticeRow].table
 announcements = KINDS[AnnouncementRow].table
+idempotency = KINDS[IdempotencyRow].table
 
 entries = sa.Table(
     "entries",
@@ -233,12 +234,24 @@ def refused() -> sa.ColumnElement[bool]:
     return entries.c.event.in_([sa.literal_column(f"'{event}'") for event in REFUSALS])
 
 
+def listed(column: sa.ColumnElement[int]) -> sa.ColumnElement[bool]:
+    """Return a condition that every row meets, and by which a list says that it is one.
+
+    The indexes of lists are for statements that say so, and for no others: a planner that has not seen
+    the data could take one of them for the statements of delivery, which have better ones. It must not
+    bound the list where a cursor does: of two bounds on one side SQLite follows one, and not the nearer.
+    """
+    return column >= sa.literal_column("0")
+
+
 def _where(name: str, condition: sa.ColumnElement[bool], *columns: sa.Column[Any]) -> sa.Index:
     return sa.Index(name, *columns, sqlite_where=condition, postgresql_where=condition)
 
 
 sa.Index(None, messages.c.entry)
 sa.Index(None, messages.c.case, messages.c.entry)
+for _listed in (messages.c.kind, messages.c.state, messages.c.peer, messages.c.direction):
+    _where(f"ix_messages_list_{_listed.name}", listed(messages.c.entry), _listed, messages.c.entry)
 _where("ix_messages_queued", equals(messages.c.state, "queued"), messages.c.peer, messages.c.entry)
 _where(
     "ix_messages_queued_case",
@@ -252,6 +265,7 @@ _where(
 )
 _where("ix_notices_queued", equals(notices.c.state, "queued"), notices.c.peer, notices.c.entry)
 _where("ix_blobs_unclaimed", blobs.c.claimed_by.is_(None), blobs.c.peer)
+sa.Index(None, cases.c.peer, cases.c.id)
 _where("ix_cases_clock", cases.c.clock_ms.is_not(None), cases.c.clock_ms)
 sa.Index(None, announcements.c.webhook, announcements.c.state, announcements.c.entry)
 sa.Index(None, announcements.c.changed_ms)
@@ -260,3 +274,6 @@ _where("ix_entries_refused", refused(), entries.c.peer, entries.c.time_ms)
 sa.Index(None, receipts.c.id)
 sa.Index(None, entries.c.message_id)
 sa.Index(None, entries.c.time_ms, entries.c.index)
+for _listed in (entries.c.event, entries.c.peer):
+    _where(f"ix_entries_list_{_listed.name}", listed(entries.c.time_ms), _listed, entries.c.index)
+sa.Index(None, idempotency.c.stored_ms)

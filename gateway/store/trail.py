@@ -1,6 +1,6 @@
 """What is asked of the audit log: entries, proofs, checkpoints."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from functools import cache
 from typing import Any
 
@@ -12,14 +12,14 @@ from gateway.core.proof import Receipt, encode_proof
 from gateway.ports import EntryFilter, Logged
 from gateway.store.database import Database
 from gateway.store.ledger import NODES, node_getter
-from gateway.store.statements import Statement, limited, named
-from gateway.store.tables import checkpoints, entries, head
+from gateway.store.statements import Statement, limited, steered
+from gateway.store.tables import checkpoints, entries, head, listed
 
 _PAGE = 500
 _COLUMNS = (entries.c.index, entries.c.leaf, entries.c.time_ms)
 _INDEX = sa.bindparam("index", type_=sa.BigInteger)
 
-ENTRY = Statement(sa.select(*_COLUMNS).where(entries.c.index == _INDEX))
+ENTRY = Statement(sa.select(*_COLUMNS).where(entries.c.index == _INDEX), brief=True)
 LEAVES = Statement(
     sa.select(*_COLUMNS)
     .where(entries.c.index >= _INDEX, entries.c.index < sa.bindparam("end", type_=sa.BigInteger))
@@ -29,31 +29,57 @@ SIZE = Statement(sa.select(head.c.size))
 NEWEST = Statement(
     sa.select(head.c.size, head.c.signed, checkpoints.c.text).join_from(
         head, checkpoints, checkpoints.c.size == head.c.signed, isouter=True
-    )
+    ),
+    brief=True,
 )
 PROVABLE = limited(
     sa.select(entries.c.leaf, checkpoints.c.size, checkpoints.c.text)
     .where(entries.c.index == _INDEX, checkpoints.c.size > entries.c.index)
     .order_by(checkpoints.c.size.desc())
 )
-_FILTERED = {"peer": entries.c.peer, "message_id": entries.c.message_id, "event": entries.c.event}
+_FILTERED = {"message_id": entries.c.message_id, "event": entries.c.event, "peer": entries.c.peer}
+"""The fields of `EntryFilter` that are columns, the one first that the fewest entries share."""
+
+
+_CURSOR = sa.bindparam("cursor", type_=sa.BigInteger)
+
+
+def _at(time: str, *, first: bool) -> sa.ScalarSelect[int]:
+    """Return the index of the *first* entry not before the parameter *time*, or of the last not after it.
+
+    Times grow with the index, so that bounds in time are bounds in the log.
+    """
+    moment = sa.bindparam(time, type_=sa.BigInteger)
+    order = (entries.c.time_ms, entries.c.index)
+    found = (
+        sa.select(entries.c.index).where(entries.c.time_ms >= moment).order_by(*order)
+        if first
+        else sa.select(entries.c.index)
+        .where(entries.c.time_ms <= moment)
+        .order_by(*(column.desc() for column in order))
+    )
+    return found.limit(sa.literal_column("1")).offset(sa.literal_column("0")).scalar_subquery()
+
+
+def _behind(*, after: bool, paged: bool) -> Sequence[sa.ColumnElement[bool]]:
+    """Return where the list begins: one bound, since SQLite follows no more than one."""
+    if not after:
+        return (entries.c.index > _CURSOR,) if paged else ()
+    begin = _at("after_ms", first=True)
+    if not paged:
+        return (entries.c.index >= begin,)
+    return (entries.c.index > sa.case((begin <= _CURSOR, _CURSOR), else_=begin - sa.literal_column("1")),)
 
 
 @cache
-def list_of_entries(filtered: frozenset[str], *, after: bool, before: bool, paged: bool) -> Statement:
-    """Return the SELECT of entries by the fields *filtered*, oldest first.
-
-    Times grow with the index, so that a list that begins at a time can follow their index.
-    """
-    found = sa.select(*_COLUMNS).where(*(named(_FILTERED[name]) for name in sorted(filtered)))
-    if after:
-        found = found.where(entries.c.time_ms >= sa.bindparam("after_ms", type_=sa.BigInteger))
+def list_of_entries(filtered: tuple[str, ...], *, after: bool, before: bool, paged: bool) -> Statement:
+    """Return the SELECT of entries by the fields *filtered*, the rarest first; oldest first."""
+    conditions = steered([_FILTERED[name] for name in filtered])
+    found = sa.select(*_COLUMNS).where(listed(entries.c.time_ms), *conditions)
+    found = found.where(*_behind(after=after, paged=paged))
     if before:
-        found = found.where(entries.c.time_ms <= sa.bindparam("before_ms", type_=sa.BigInteger))
-    if paged:
-        found = found.where(entries.c.index > sa.bindparam("cursor", type_=sa.BigInteger))
-    order = (entries.c.time_ms, entries.c.index) if after else (entries.c.index,)
-    return limited(found.order_by(*order))
+        found = found.where(entries.c.index <= _at("before_ms", first=False))
+    return limited(found.order_by(entries.c.index))
 
 
 class TrailReads:
@@ -68,7 +94,7 @@ class TrailReads:
         """Return entries oldest first, from after index *cursor*."""
         wanted = {name: getattr(where, name) for name in _FILTERED if getattr(where, name) is not None}
         statement = list_of_entries(
-            frozenset(wanted),
+            tuple(wanted),
             after=where.after_ms is not None,
             before=where.before_ms is not None,
             paged=cursor is not None,

@@ -34,7 +34,8 @@ _SEALED_CHUNK = CHUNK + TAG
 _AT_ONCE = 16
 _PATIENCE_S = 20.0
 _STALL_S = 120.0
-_CODES: Mapping[type[OSError], str] = {FileNotFoundError: "missing"}
+_MISSING = "missing"
+_CODES: Mapping[type[OSError], str] = {FileNotFoundError: _MISSING}
 _OCTETS = "application/octet-stream"
 
 _log = structlog.get_logger(__name__)
@@ -106,7 +107,7 @@ async def attachment(request: web.Request) -> web.StreamResponse:
     found = listed[position]
     asked = range_of(request, found.size, _etag(found))
     async with request.app[DOWNLOADS].admit():
-        path = await _path(context, row, found)
+        path = await _path(context, row, position, found)
         opened = await asyncio.to_thread(_open, path, row, position, content)
         with opened.file:
             await log_reading(request, row, (("attachment", position),))
@@ -169,11 +170,14 @@ def _open(path: Path, row: MessageRow, position: int, content: Content) -> _Open
     return _Opened(found, content.blob_keys[found.blob_sha256], file, row, position)
 
 
-async def _path(context: Context, row: MessageRow, found: Attachment) -> Path:
+async def _path(context: Context, row: MessageRow, position: int, found: Attachment) -> Path:
+    """Return where the file of an attachment lies. Raises Damaged: nothing says where it does."""
     if row.direction is Direction.IN:
         return context.blobs.incoming(row.peer, found.blob_sha256)
-    uploads = await context.store.uploads_of([row.id])
-    return context.blobs.outgoing(next(one.id for one in uploads if one.blob_sha256 == found.blob_sha256))
+    for upload in await context.store.uploads_of([row.id]):
+        if upload.blob_sha256 == found.blob_sha256:
+            return context.blobs.outgoing(upload.id)
+    raise _damaged(row, position, _MISSING)
 
 
 @contextlib.contextmanager
@@ -183,10 +187,15 @@ def _kept(row: MessageRow, position: int) -> Iterator[None]:
         yield
     except (CannotOpen, OSError) as fault:
         code = fault.code if isinstance(fault, CannotOpen) else _CODES.get(type(fault), "unreadable")
-        _log.error("attachment.damaged", code=code, peer=row.peer, message_id=row.id, index=position)
-        raise Damaged(
-            f"attachment_{code}", f"the attachment as it is kept here is {code}: restore it from a backup"
-        ) from None
+        raise _damaged(row, position, code) from None
+
+
+def _damaged(row: MessageRow, position: int, code: str) -> Damaged:
+    """Tell the operator that an attachment is *code*; return what its reader is told."""
+    _log.error("attachment.damaged", code=code, peer=row.peer, message_id=row.id, index=position)
+    return Damaged(
+        f"attachment_{code}", f"the attachment as it is kept here is {code}: restore it from a backup"
+    )
 
 
 def _etag(found: Attachment) -> str:

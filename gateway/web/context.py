@@ -1,6 +1,6 @@
 """What the doors need of the node: handed over once, when `app` wires it."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from aiohttp import web
@@ -13,7 +13,28 @@ from gateway.peering.profiles import Publisher
 from gateway.peering.settlement import Settlement
 from gateway.ports import Clock, Entropy, Probe, Store, Unprobed
 from gateway.store.blobs import BlobFolder
+from gateway.web.figures import Figures
 from keys.vault import Keyring
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What was found of one part of the node.
+
+    Attributes:
+        name: of the part.
+        problem: what is wrong, None if nothing is. No party, no file, no content stands in it.
+        vital: with a problem here, the node cannot serve.
+    """
+
+    name: str
+    problem: str | None = None
+    vital: bool = True
+
+
+async def _all_well() -> Sequence[Check]:
+    """Nothing is looked at."""
+    return ()
 
 
 def _nothing(_: AuthorityId) -> None:
@@ -30,7 +51,9 @@ class Context:
         adopt: puts a keyring in use whose successor card is recorded: new handshakes use it.
         dial: a client for one peer, to be closed by the caller.
         cards_wanted: told of a peer whose cards and profile are to be looked at soon.
-        checks: what `/readyz` shows: each check's name, and what is wrong or None.
+        check: what `/readyz` shows.
+        figures: what happens here, counted.
+        standing: what stands here, for `/metrics`.
     """
 
     settings: Settings
@@ -45,7 +68,9 @@ class Context:
     entropy: Entropy
     probe: Probe = field(default_factory=Unprobed)
     cards_wanted: Callable[[AuthorityId], None] = _nothing
-    checks: Callable[[], Mapping[str, str | None]] = dict
+    check: Callable[[], Awaitable[Sequence[Check]]] = _all_well
+    figures: Figures = field(default_factory=Figures)
+    standing: Callable[[], Mapping[str, float]] = dict
 
     def settlement(self) -> Settlement:
         """Return what applies events to outgoing messages."""

@@ -1,13 +1,12 @@
 """JSON in and out of the hook: documents, query parameters, lists with a cursor."""
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from aiohttp import web
 
 from gateway.core.errors import Malformed, Misuse
-from gateway.core.strict import members, parse_json, parse_time
+from gateway.core.strict import encode_json, members, parse_json, parse_time
 from gateway.web.limits import check_media_type, read_body
 
 MAX_DOCUMENT_BYTES = 1 << 20
@@ -53,7 +52,7 @@ def respond_bytes(body: bytes, *, status: int, headers: Mapping[str, str] | None
 
 def encode(document: object) -> bytes:
     """Return *document* as compact JSON."""
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+    return encode_json(document)
 
 
 def query(request: web.Request, *known: str) -> dict[str, str]:

@@ -24,14 +24,15 @@ from gateway.rows import AnswerRow, Direction, MessageRow
 from gateway.web.answers import Answer
 from gateway.web.blobs import blob_routes
 from gateway.web.context import CONTEXT, Context
-from gateway.web.limits import PeerLimits, check_media_type, read_body
+from gateway.web.counting import REQUEST_ID, counted
+from gateway.web.limits import CallerLimits, check_media_type, read_body
 from gateway.web.problems import problem_of, problem_response
 from gateway.web.reception import Reception
 
 PEER = web.RequestKey("peer", PinnedPeer)
 
 _RECEPTION: web.AppKey[Reception] = web.AppKey("reception", Reception)
-_LIMITS: web.AppKey[PeerLimits] = web.AppKey("limits", PeerLimits)
+_LIMITS: web.AppKey[CallerLimits] = web.AppKey("limits", CallerLimits)
 _SEEN: web.AppKey["_Seen"] = web.AppKey("seen")
 _SEEN_MS = 1000
 _MAX_CLOSE_BYTES = 1024
@@ -43,11 +44,11 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 def federation_app(context: Context) -> web.Application:
     """Return the application of the federation door."""
     limits = context.settings.limits
-    app = web.Application(middlewares=[_peers_only], client_max_size=MAX_BATCH_BYTES)
+    app = web.Application(middlewares=[counted("federation"), _peers_only], client_max_size=MAX_BATCH_BYTES)
     app[CONTEXT] = context
     app[_RECEPTION] = Reception(context)
     app[_SEEN] = _Seen(context)
-    app[_LIMITS] = PeerLimits(at_once=limits.peer_requests_at_once, per_s=limits.peer_requests_per_s)
+    app[_LIMITS] = CallerLimits(at_once=limits.peer_requests_at_once, per_s=limits.peer_requests_per_s)
     app.add_routes(
         [
             web.post("/v1/envelopes", _post_envelope),
@@ -79,7 +80,7 @@ async def _peers_only(request: web.Request, handler: Handler) -> web.StreamRespo
     except ConnectionError:
         raise  # the peer went away: there is nobody to answer
     except Exception as fault:  # noqa: BLE001 - problem_response logs it and gives an incident id
-        return problem_response(fault)
+        return problem_response(fault, incident=request[REQUEST_ID])
 
 
 def _identify(request: web.Request) -> PinnedPeer:

@@ -1,7 +1,8 @@
 """The hook: the door for the authority's own systems and the command line.
 
-Plain HTTP for this machine, a bearer token with scopes on each request. `ROUTES` is the whole
-of what it serves below `/v1`.
+Plain HTTP for this machine: a bearer token with scopes on each request, or the Unix socket. `ROUTES`
+is the whole of what it serves below `/v1`, but for its contract (schemas/openapi.yaml), which everybody
+may read.
 """
 
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from gateway.web import (
     attachments,
     audit,
     cases,
+    contract,
     events,
     health,
     messages,
@@ -27,9 +29,11 @@ from gateway.web import (
 )
 from gateway.web.attachments import DOWNLOADS, Downloads
 from gateway.web.context import CONTEXT, Context
+from gateway.web.counting import counted
 from gateway.web.documents import MAX_DOCUMENT_BYTES
-from gateway.web.metrics import METRICS, Metrics
-from gateway.web.middleware import TOKENS, Handler, guarded, observed, secured
+from gateway.web.idempotency import IN_FLIGHT, InFlight
+from gateway.web.limits import CallerLimits
+from gateway.web.middleware import LIMITS, TOKENS, Handler, guarded, observed, secured
 from gateway.web.tokens import Scope, Tokens
 
 
@@ -98,19 +102,30 @@ ROUTES: tuple[Route, ...] = (
 
 def hook_app(context: Context) -> web.Application:
     """Return the application of the hook."""
-    app = web.Application(middlewares=[observed], client_max_size=MAX_DOCUMENT_BYTES)
+    limits = context.settings.limits
+    app = web.Application(
+        middlewares=[counted("hook", takes_ids=True), observed], client_max_size=MAX_DOCUMENT_BYTES
+    )
     app[CONTEXT] = context
     app[TOKENS] = Tokens(context.store, context.clock)
-    app[METRICS] = Metrics()
-    app[events.FEED] = events.Feed(context.store, context.settings.limits.event_streams)
-    app.on_shutdown.append(app[events.FEED].stop)
     app[DOWNLOADS] = Downloads()
+    app[events.FEED] = events.Feed(context.store, limits.event_streams)
+    app.on_shutdown.append(app[events.FEED].stop)
+    app[LIMITS] = CallerLimits(at_once=limits.hook_requests_at_once, per_s=limits.hook_requests_per_s)
+    app[IN_FLIGHT] = InFlight()
+    app.on_cleanup.append(_use_of_tokens_noted)
     app.cleanup_ctx.append(uploads.uploads_under_way)
     app.on_response_prepare.append(secured)
     app.on_response_prepare.append(tus.stamped)
     for route in ROUTES:
         app.router.add_route(route.method, f"/v1{route.path}", guarded(route.scope, route.handler))
+    app.router.add_get("/v1/openapi.yaml", contract.openapi, allow_head=False)
+    app.router.add_get("/docs", contract.page, allow_head=False)
     app.router.add_get("/livez", health.livez, allow_head=False)
     app.router.add_get("/readyz", health.readyz, allow_head=False)
     app.router.add_get("/metrics", metrics.metrics, allow_head=False)
     return app
+
+
+async def _use_of_tokens_noted(app: web.Application) -> None:
+    await app[TOKENS].noted()

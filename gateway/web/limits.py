@@ -1,4 +1,4 @@
-"""What one peer may take of this node: requests at once, requests a second, bytes (protocol §8).
+"""What one caller may take of this node: requests at once, requests a second, bytes (protocol §8).
 
 Time is the monotonic clock of the event loop: rates concern this process, not the record.
 """
@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from aiohttp import web
 
 from gateway.core.errors import PeerFault, Unavailable
-from gateway.core.ids import AuthorityId
 
 _BUSY_S = 1
 _STALL_S = 60.0
@@ -25,27 +24,27 @@ class _Allowance:
 
 
 @dataclass(slots=True)
-class PeerLimits:
-    """A token bucket and a count of running requests for each peer.
+class CallerLimits:
+    """A token bucket and a count of running requests for each caller: a peer, or a bearer at the hook.
 
     Attributes:
-        at_once: requests of one peer that may run at the same time.
-        per_s: requests of one peer in a second, on average; twice as many may come in a burst.
+        at_once: requests of one caller that may run at the same time.
+        per_s: requests of one caller in a second, on average; twice as many may come in a burst.
     """
 
     at_once: int
     per_s: int
-    _peers: dict[AuthorityId, _Allowance] = field(default_factory=dict)
+    _callers: dict[str, _Allowance] = field(default_factory=dict)
 
     @contextlib.asynccontextmanager
-    async def admit(self, peer: AuthorityId) -> AsyncIterator[None]:
-        """Let one request of *peer* run.
+    async def admit(self, caller: str) -> AsyncIterator[None]:
+        """Let one request of *caller* run.
 
         Raises:
             PeerFault: 429 `rate_limited`.
         """
         now_s, burst = asyncio.get_running_loop().time(), 2.0 * self.per_s
-        allowance = self._peers.setdefault(peer, _Allowance(burst, now_s))
+        allowance = self._callers.setdefault(caller, _Allowance(burst, now_s))
         allowance.tokens = min(burst, allowance.tokens + (now_s - allowance.filled_s) * self.per_s)
         allowance.filled_s = now_s
         if allowance.running >= self.at_once or allowance.tokens < 1:

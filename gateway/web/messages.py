@@ -15,9 +15,11 @@ from gateway.core.strict import as_list, as_object, parse_json, time_text
 from gateway.peering.reachability import reopen
 from gateway.ports import Change, EntryFilter, MessageFilter
 from gateway.rows import THIS_ENTRY, Direction, MessageRow, NoticeRow
+from gateway.web import idempotency
 from gateway.web.content import log_reading, message_of, stored_content
 from gateway.web.context import CONTEXT
 from gateway.web.documents import Page, flag, query, read_json_bytes, respond, respond_bytes, respond_page
+from gateway.web.idempotency import IN_FLIGHT, Keyed
 from gateway.web.languages import language_of
 from gateway.web.middleware import BEARER
 from gateway.web.release import release as let_go
@@ -34,12 +36,18 @@ _WAITING = frozenset({delivery.State.QUEUED, delivery.State.UNDETERMINED})
 async def submit(request: web.Request) -> web.Response:
     """Take a draft; answer once the message is durable (or, dry, with its findings alone)."""
     dry_run = flag(query(request, "dry_run").get("dry_run"), what="dry_run")
-    raw = await read_json_bytes(request)
-    submission = Submission(request.app[CONTEXT], request[BEARER].id, language_of(request))
+    raw, actor = await read_json_bytes(request), request[BEARER].id
+    submission = Submission(request.app[CONTEXT], actor, language_of(request))
+    key = request.headers.get(idempotency.HEADER)
+    keyed = None if key is None else Keyed.of(actor, key, raw)
     if dry_run:
         return respond(await submission.dry_run(raw))
-    answer = await submission.submit(raw, request.headers.get("Idempotency-Key"))
-    return respond_bytes(answer.body, status=answer.status, headers={"Location": answer.location})
+    with request.app[IN_FLIGHT].hold(keyed):
+        answer = await submission.submit(raw, keyed)
+    headers = {"Location": answer.location}
+    if answer.replayed:
+        headers[idempotency.REPLAYED] = "true"
+    return respond_bytes(answer.body, status=answer.status, headers=headers)
 
 
 async def index(request: web.Request) -> web.Response:

@@ -1,4 +1,4 @@
-"""What every request at the hook passes: an id, the log, problems, encodings, headers, the bearer."""
+"""What every request at the hook passes: the log, problems, encodings, headers, the bearer, limits."""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -8,36 +8,35 @@ import structlog
 from aiohttp import hdrs, web
 
 from gateway.core.errors import Misuse, PeerFault
-from gateway.web.context import CONTEXT
-from gateway.web.metrics import METRICS
+from gateway.web.counting import REQUEST_ID, REQUEST_ID_HEADER, place
+from gateway.web.limits import CallerLimits
+from gateway.web.local import local_bearer
 from gateway.web.problems import problem_response
 from gateway.web.tokens import Bearer, Scope, Tokens
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 BEARER = web.RequestKey("bearer", Bearer)
-REQUEST_ID = web.RequestKey("request_id", str)
 TOKENS: web.AppKey[Tokens] = web.AppKey("tokens", Tokens)
+LIMITS: web.AppKey[CallerLimits] = web.AppKey("hook_limits", CallerLimits)
 
 _SCHEME = "bearer"
-_OTHER = "other"
 _HEADERS = {
     hdrs.SERVER: "art18",
     hdrs.CACHE_CONTROL: "no-store",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-_REQUEST_ID_HEADER = "X-Request-ID"
+_POLICY = "Content-Security-Policy"
+_LOAD_NOTHING = "default-src 'none'; frame-ancestors 'none'"
 
 _log = structlog.get_logger(__name__)
 
 
 @web.middleware
 async def observed(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turn every fault into a problem; count and log the request by its route, never its path."""
+    """Turn every fault into a problem; log the request by its route, never its path."""
     started_s = time.perf_counter()
-    request[REQUEST_ID] = request.app[CONTEXT].entropy.uuid4()
     try:
         response = await _unencoded(request, handler)
     except Exception as fault:  # noqa: BLE001 - what nobody foresaw is logged, and gets an incident id
@@ -47,13 +46,10 @@ async def observed(request: web.Request, handler: Handler) -> web.StreamResponse
 
 
 def _note(request: web.Request, status: int, took_s: float) -> None:
-    resource = request.match_info.route.resource
-    method, route = (_OTHER, _OTHER) if resource is None else (request.method, resource.canonical)
-    request.app[METRICS].observe(method, route, status, took_s)
+    method, route = place(request)
     bearer = request.get(BEARER)
     _log.info(
         "request",
-        request_id=request[REQUEST_ID],
         method=method,
         route=route,
         status=status,
@@ -70,29 +66,35 @@ async def _unencoded(request: web.Request, handler: Handler) -> web.StreamRespon
 
 
 async def secured(request: web.Request, response: web.StreamResponse) -> None:
-    """Give an answer, streamed ones too, its request id and the headers that browsers heed."""
+    """Give an answer, streamed ones too, its request id and the headers that browsers heed.
+
+    A browser loads nothing for it, unless it brings a policy of its own.
+    """
     response.headers.update(_HEADERS)
+    response.headers.setdefault(_POLICY, _LOAD_NOTHING)
     if REQUEST_ID in request:
-        response.headers[_REQUEST_ID_HEADER] = request[REQUEST_ID]
+        response.headers[REQUEST_ID_HEADER] = request[REQUEST_ID]
 
 
 def guarded(scope: Scope, handler: Handler) -> Handler:
-    """Return *handler* behind a bearer token that has *scope*.
+    """Return *handler* behind a bearer token that has *scope*, or the Unix socket, within the limits.
 
-    The answer to a bad token says nothing about the path behind it.
+    The answer to a bad token says nothing about the path behind it. A token counts on the socket too.
     """
 
     async def guard(request: web.Request) -> web.StreamResponse:
-        bearer = await request.app[TOKENS].recognise(_token(request))
+        local = None if hdrs.AUTHORIZATION in request.headers else local_bearer(request)
+        bearer = local or await request.app[TOKENS].recognise(_token(request))
         request[BEARER] = bearer
-        if scope not in bearer.scopes:
-            raise Misuse(
-                HTTPStatus.FORBIDDEN,
-                "wrong_scope",
-                "the token lacks the scope",
-                members={"scope": scope.value},
-            )
-        return await handler(request)
+        async with request.app[LIMITS].admit(bearer.id):
+            if scope not in bearer.scopes:
+                raise Misuse(
+                    HTTPStatus.FORBIDDEN,
+                    "wrong_scope",
+                    "the socket lacks the scope" if local else "the token lacks the scope",
+                    members={"scope": scope.value},
+                )
+            return await handler(request)
 
     return guard
 

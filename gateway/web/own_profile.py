@@ -43,7 +43,7 @@ async def publish(request: web.Request) -> web.Response:
         ) from None
     except Malformed as fault:
         raise Misuse(HTTPStatus.UNPROCESSABLE_ENTITY, "schema", str(fault)) from None
-    return respond(_view(profile), status=HTTPStatus.CREATED)
+    return respond(_view(profile), status=HTTPStatus.CREATED, headers={"Location": "/v1/profile"})
 
 
 async def _check_zone(name: object) -> None:

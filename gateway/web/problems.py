@@ -102,13 +102,14 @@ def problem_of(fault: BaseException, *, incident: str | None = None) -> Problem:
     match fault:
         case PeerFault(status=status, code=code, retry_after_s=after, members=members):
             problem = Problem(status=status, code=code, retry_after_s=after, members=members)
-        case Misuse(status=status, code=code, flaws=flaws, members=members):
+        case Misuse(status=status, code=code, flaws=flaws, retry_after_s=after, members=members):
             problem = Problem(
                 status=status,
                 code=code,
                 detail=str(fault),
                 flaws=flaws,
                 members=members,
+                retry_after_s=after,
                 headers=_CHALLENGE if status == HTTPStatus.UNAUTHORIZED else {},
             )
         case Malformed():

@@ -38,11 +38,12 @@ _BLOCKING = (delivery.State.UNDETERMINED, delivery.State.HELD)
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """The answer to a submission, the same each time its key comes back."""
+    """The answer to a submission, the same each time its key comes back: `replayed`, then."""
 
     status: int
     body: bytes
     location: str
+    replayed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,24 +89,23 @@ class Submission:
         self._actor = actor
         self._language = language
 
-    async def submit(self, raw: bytes, key: str | None) -> Submitted:
+    async def submit(self, raw: bytes, keyed: Keyed | None) -> Submitted:
         """Take the draft *raw*; return the answer once the message is durable.
 
-        With a *key* that this bearer used before, it is the answer that was given then.
+        If it is *keyed*, and its key was used before, it is the answer that was given then.
 
         Raises:
             Misuse: the draft cannot be sent, or the key was used for another one.
             Malformed: not a draft.
             Unavailable: it cannot be recorded now; nothing was.
         """
-        keyed = None if key is None else Keyed.of(self._actor, key, raw)
         for _ in range(_TRIES):
             try:
                 return await self._submit_once(raw, keyed)
             except (Misuse, Malformed, Stale) as fault:
                 known = None if keyed is None else await keyed.answered(self._store)
                 if known is not None:
-                    return self._submitted(known.status, parse_object(known.body))
+                    return replace(self._submitted(known.status, parse_object(known.body)), replayed=True)
                 if not isinstance(fault, Stale):
                     raise
         raise Unavailable("others are changing the same case")

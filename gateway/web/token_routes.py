@@ -1,12 +1,13 @@
 """Tokens at the hook: made, shown once, listed without their secret, revoked."""
 
+from contextlib import suppress
 from dataclasses import replace
 from http import HTTPStatus
 
 from aiohttp import web
 
 from gateway.core.entry import Draft
-from gateway.core.errors import Malformed, Misuse
+from gateway.core.errors import Malformed, Misuse, Stale, Unavailable
 from gateway.core.ids import parse_message_id
 from gateway.core.strict import as_list, as_text, parse_time, time_text
 from gateway.ports import Change
@@ -17,6 +18,7 @@ from gateway.web.middleware import BEARER, TOKENS
 from gateway.web.tokens import Scope, new_token, token_row
 
 _MAX_NAME = 100
+_TRIES = 16
 
 
 async def index(request: web.Request) -> web.Response:
@@ -54,15 +56,20 @@ async def revoke(request: web.Request) -> web.Response:
     """End a token at once; done again, it changes nothing."""
     query(request)
     context = request.app[CONTEXT]
-    row = await context.store.get(TokenRow, parse_message_id(request.match_info["id"]))  # the same form
-    if row is None:
-        raise Misuse(HTTPStatus.NOT_FOUND, "not_found", "there is no such token")
-    if row.revoked_ms is None:
+    token_id = parse_message_id(request.match_info["id"])  # the same form
+    for _ in range(_TRIES):
+        row = await context.store.get(TokenRow, token_id)
+        if row is None:
+            raise Misuse(HTTPStatus.NOT_FOUND, "not_found", "there is no such token")
+        if row.revoked_ms is not None:
+            return web.Response(status=HTTPStatus.NO_CONTENT)
         revoked = replace(row, revoked_ms=context.clock.now_ms())
-        entry = _entry(request, "revoked", row)
-        await context.store.record(Change(name="token", entries=(entry,), puts=(revoked,)))
-        request.app[TOKENS].forget()
-    return web.Response(status=HTTPStatus.NO_CONTENT)
+        with suppress(Stale):  # it is being used: that was recorded meanwhile
+            entry = _entry(request, "revoked", row)
+            await context.store.record(Change(name="token", entries=(entry,), puts=(revoked,)))
+            request.app[TOKENS].forget()
+            return web.Response(status=HTTPStatus.NO_CONTENT)
+    raise Unavailable("others are changing the same token")
 
 
 def _entry(request: web.Request, what: str, row: TokenRow) -> Draft:
@@ -93,5 +100,6 @@ def _view(row: TokenRow) -> dict[str, object]:
         "scopes": row.scopes.split(),
         "created": time_text(row.created_ms),
         "expires": None if row.expires_ms is None else time_text(row.expires_ms),
+        "last_used": None if row.used_ms is None else time_text(row.used_ms),
         "revoked": None if row.revoked_ms is None else time_text(row.revoked_ms),
     }

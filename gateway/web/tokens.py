@@ -2,25 +2,28 @@
 
 A token is 256 bits from the operating system, so that a plain SHA-256 of it can rest: there is
 nothing to guess. All tokens are read at once and remembered for a few seconds; a change
-through this process is known at once, one through another within that time.
+through this process is known at once, one through another within that time. When a token was
+last used is recorded beside the requests, once in some minutes.
 """
 
+import asyncio
 import hashlib
 import hmac
 import secrets
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from gateway.core.errors import Misuse
+from gateway.core.errors import Misuse, Stale, Unavailable
 from gateway.core.ids import Digest
-from gateway.ports import Clock, Store
+from gateway.ports import Change, Clock, Store
 from gateway.rows import TokenRow
 
 PREFIX = "art18_"
 _SECRET_BYTES = 32
 _LIFE_MS = 5_000
 _MISS_MS = 250
+_USED_MS = 5 * 60_000
 
 
 class Scope(StrEnum):
@@ -65,7 +68,7 @@ def token_row(
 
 @dataclass(frozen=True, slots=True)
 class Bearer:
-    """Who asks: the token's id, which entries name, and what it may do."""
+    """Who asks, as entries name it (the id of a token, or an account of this machine), and what it may do."""
 
     id: str
     scopes: frozenset[str]
@@ -80,6 +83,7 @@ class Tokens:
     _known: Mapping[str, TokenRow] = field(default_factory=dict)
     _read_ms: int | None = None
     _changes: int = 0
+    _noting: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def recognise(self, token: str) -> Bearer:
         """Return who bears *token*.
@@ -93,7 +97,28 @@ class Tokens:
         row = self._known.get(digest)
         if row is None or not hmac.compare_digest(row.sha256, digest) or not _valid(row, now_ms):
             raise Misuse(401, "unauthorized", "a bearer token that is valid here is needed")
+        if row.used_ms is None or now_ms - row.used_ms >= _USED_MS:
+            self._note(replace(row, used_ms=now_ms))
         return Bearer(row.id, frozenset(row.scopes.split()))
+
+    async def noted(self) -> None:
+        """Return once what is known of the use of tokens is recorded, as far as it can be."""
+        await asyncio.gather(*self._noting)
+
+    def _note(self, used: TokenRow) -> None:
+        """Record that a token was used, while the request goes on."""
+        self._known = {**self._known, used.sha256: used}
+        noting = asyncio.create_task(self._record(used))
+        self._noting.add(noting)
+        noting.add_done_callback(self._noting.discard)
+
+    async def _record(self, used: TokenRow) -> None:
+        try:
+            await self.store.record(Change(name="token_used", puts=(used,)))
+        except (Stale, Unavailable):
+            return  # another process has done it, or it can wait: the next use is as good
+        if self._known.get(used.sha256) == used:
+            self._known = {**self._known, used.sha256: replace(used, version=used.version + 1)}
 
     def forget(self) -> None:
         """Read the tokens again at the next request: one was made or revoked."""

@@ -1,10 +1,32 @@
+import ast
 import logging
+from pathlib import Path
 
+import pytest
 from structlog.testing import capture_logs
 
 from gateway.app.logs import KEYS, Libraries, on_loop_error, only_frames, only_listed
 
 CONTENT = "Zitronenfalter"
+
+
+LEVELS = {"debug", "info", "warning", "error", "critical", "log"}
+OWN = {"exc_info", "stack_info"}
+SOURCES = [path for top in ("gateway", "keys") for path in Path(top).rglob("*.py")]
+
+
+@pytest.mark.parametrize("path", [path for path in SOURCES if "structlog" in path.read_text()], ids=str)
+def test_every_line_names_a_fixed_event_and_listed_keys(path):
+    for call in (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)):
+        spoken = call.func
+        if not isinstance(spoken, ast.Attribute) or spoken.attr not in LEVELS:
+            continue
+        if "log" not in ast.unparse(spoken.value):
+            continue
+        event = call.args[-1]
+        assert isinstance(event, ast.Constant), f"{path}:{call.lineno} makes the name of its event up"
+        named = {keyword.arg for keyword in call.keywords if keyword.arg is not None}
+        assert named <= KEYS | OWN, f"{path}:{call.lineno} logs what would be dropped"
 
 
 def fail() -> None:

@@ -2,19 +2,23 @@
 
 make bench BENCH="messages --rounds 3 --json results.json"
 make bench BENCH="attachments --mib 10240"
+make bench BENCH=listing
 """
 
 import argparse
 import json
 from pathlib import Path
 
-from tests.bench import attachments, messages
+from tests.bench import attachments, listing, messages
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="What the nodes cost beside bare programs, as ratios.")
     parser.add_argument(
-        "parts", nargs="*", metavar="messages|attachments", help="what to measure; everything if not named"
+        "parts",
+        nargs="*",
+        metavar="messages|attachments|listing",
+        help="what to measure; everything if not named",
     )
     parser.add_argument("--rounds", type=int, default=5, help="rounds of messages; pair and nodes take turns")
     parser.add_argument("--count", type=int, default=1500, help="messages in each round")
@@ -24,6 +28,7 @@ def main() -> None:
     parts = {
         "messages": (lambda: messages.measured(options.rounds, options.count), messages.lines),
         "attachments": (lambda: attachments.measured(options.mib), attachments.lines),
+        "listing": (listing.measured, listing.lines),
     }
     if unknown := set(options.parts) - set(parts):
         parser.error(f"there is no part {', '.join(sorted(unknown))}")

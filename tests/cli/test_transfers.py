@@ -64,6 +64,10 @@ class Desk:
         words = ("send", str(self.draft), "--attach", str(self.file), "--output", "json")
         return json.loads(self(*words, code=code))
 
+    def outbox(self) -> set[str]:
+        """Return the messages that the node has sent."""
+        return {str(one["id"]) for one in json.loads(self("outbox", "--output", "json"))["items"]}
+
     def fetch(self, message: str, code: int = 0) -> str:
         return self("fetch", message, "--to", str(self.folder), code=code)
 
@@ -141,6 +145,23 @@ def test_what_is_whole_is_not_sent_again_when_the_draft_is_mended(desk):
     desk.send()
     assert sum(desk.line.up) < MIB
     assert json.loads(desk.begun.read_text()) == {}
+
+
+@pytest.mark.parametrize("attached", [True, False])
+def test_a_message_whose_answer_was_lost_is_not_sent_twice(desk, attached):
+    words = ("send", str(desk.draft), *(("--attach", str(desk.file)) if attached else ()), "--output", "json")
+    before = desk.outbox()
+    if attached:  # POST, HEAD, PATCH, HEAD
+        desk.line.cuts = [WHOLE] * 4
+    desk.line.cuts.append((None, 1))
+    desk(*words, code=3)
+    assert len(json.loads(desk.begun.read_text())) == 1 + attached
+    assert "purpose" not in desk.begun.read_text()
+    assert len(desk.outbox() - before) == 1, "the node has sent it"
+    again = json.loads(desk(*words))
+    assert desk.outbox() - before == {again["id"]}
+    assert json.loads(desk.begun.read_text()) == {}
+    assert json.loads(desk(*words))["id"] != again["id"], "what was answered can be meant twice"
 
 
 def test_a_file_that_is_attached_twice_is_two_uploads(desk):

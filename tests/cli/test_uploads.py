@@ -20,7 +20,7 @@ ID = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
 
 
 class Scripted:
-    """Stands for the hook; takes an upload as told, and says `digest` of what it has."""
+    """Stands for the hook; takes an upload as told, and says `digest` of what it has, or none if empty."""
 
     def __init__(self, *refusals: tuple[str, int, str], digest: bytes | None = None):
         self.refusals, self.digest = list(refusals), digest
@@ -34,8 +34,9 @@ class Scripted:
         if method == "PATCH":
             self.taken += b"".join(body)
         told = {"location": f"/v1/uploads/{ID}", "upload-offset": str(len(self.taken))}
-        digest = self.digest or hashlib.sha256(self.taken).digest()
-        told["repr-digest"] = f"sha-256=:{base64.b64encode(digest).decode()}:"
+        digest = hashlib.sha256(self.taken).digest() if self.digest is None else self.digest
+        if digest:
+            told["repr-digest"] = f"sha-256=:{base64.b64encode(digest).decode()}:"
         return Answer(204, told, b"")
 
 
@@ -60,10 +61,11 @@ def test_what_the_node_has_is_compared(file):
     hook = Scripted()
     assert sent(hook, file) == ID
     assert hook.taken == b"content"
-    hook = Scripted(digest=bytes(32))
-    with pytest.raises(WrongSubject, match="not the file"):
-        sent(hook, file)
-    assert hook.asked[-1] == "DELETE"
+    for digest, said in ((bytes(32), "not the file"), (b"", "does not say")):
+        hook = Scripted(digest=digest)
+        with pytest.raises(WrongSubject, match=said):
+            sent(hook, file)
+        assert hook.asked[-1] == "DELETE"
 
 
 @pytest.mark.parametrize(

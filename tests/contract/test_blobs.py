@@ -1,6 +1,7 @@
 """The folder of encrypted attachments."""
 
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from tests.support.rows import OTHER, PEER
 
 DATA = b"sealed bytes"
 SHA256 = Digest(hashlib.sha256(DATA).hexdigest())
+UPLOAD = "8c6a4f0e-6f6e-4a52-9d52-3a8f0c5f1b11"
 
 
 @pytest.fixture
@@ -20,35 +22,13 @@ def blobs(tmp_path: Path) -> BlobFolder:
     return folder
 
 
-def write(blobs: BlobFolder, target: Path) -> None:
-    with blobs.writer() as writer:
-        writer.write(DATA[:5])
-        writer.write(DATA[5:])
-        assert (writer.sha256, writer.size_bytes) == (SHA256, len(DATA))
-        writer.keep(target)
+def write(blobs: BlobFolder, target: Path, data: bytes = DATA) -> None:
+    with blobs.growing(target) as blob:
+        blob.append(data)
 
 
-@pytest.mark.parametrize("direction", ["incoming", "outgoing"])
-def test_a_blob_that_was_kept_is_there_alone(blobs: BlobFolder, tmp_path: Path, direction: str):
-    target = blobs.incoming(PEER, SHA256) if direction == "incoming" else blobs.outgoing(SHA256)
-
-    write(blobs, target)
-
-    assert target.read_bytes() == DATA
-    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [target]
-    assert target.stat().st_mode & 0o077 == 0
-
-
-def test_what_was_not_kept_is_gone(blobs: BlobFolder, tmp_path: Path):
-    def broken_off() -> None:
-        with blobs.writer() as writer:
-            writer.write(DATA)
-            raise ConnectionResetError
-
-    with pytest.raises(ConnectionResetError):
-        broken_off()
-
-    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+def age(path: Path, time_s: float) -> None:
+    os.utime(path, (time_s, time_s))
 
 
 def test_peers_do_not_share_blobs(blobs: BlobFolder):
@@ -58,9 +38,8 @@ def test_peers_do_not_share_blobs(blobs: BlobFolder):
     assert not blobs.outgoing(SHA256).exists()
 
 
-def test_a_blob_is_kept_again_and_deleted_twice(blobs: BlobFolder):
+def test_a_blob_is_deleted_twice(blobs: BlobFolder):
     target = blobs.incoming(AuthorityId("qn-04.justice"), SHA256)
-    write(blobs, target)
     write(blobs, target)
 
     blobs.delete(target)
@@ -69,19 +48,62 @@ def test_a_blob_is_kept_again_and_deleted_twice(blobs: BlobFolder):
     assert not target.exists()
 
 
-def test_a_start_forgets_what_a_crash_left_but_not_what_is_being_written(blobs: BlobFolder, tmp_path: Path):
-    partial = tmp_path / "blobs" / "partial"
-    (partial / "left").write_bytes(b"half")
-    target = blobs.outgoing(SHA256)
+def test_a_start_leaves_what_is_there(blobs: BlobFolder):
+    write(blobs, blobs.outgoing(UPLOAD))
+    blobs.prepare()
 
-    with blobs.writer() as writer:
-        writer.write(DATA)
-        BlobFolder(tmp_path / "blobs").prepare()
-        assert len(list(partial.iterdir())) == 1
-        writer.keep(target)
+    assert blobs.outgoing(UPLOAD).read_bytes() == DATA
+    assert blobs.free_bytes() > 0
+
+
+def test_a_size_is_told_of_what_is_there(blobs: BlobFolder):
+    target = blobs.incoming(PEER, SHA256)
+    for measure in (blobs.size_bytes, blobs.synced_bytes):
+        assert measure(target) == 0
+    write(blobs, target)
+    for measure in (blobs.size_bytes, blobs.synced_bytes):
+        assert measure(target) == len(DATA)
+
+
+def test_what_is_told_as_durable_was_synced(blobs: BlobFolder, monkeypatch: pytest.MonkeyPatch):
+    target, synced = blobs.incoming(PEER, SHA256), []
+    write(blobs, target)
+    monkeypatch.setattr(os, "fdatasync", lambda handle: synced.append(os.fstat(handle).st_ino))
+    blobs.synced_bytes(target)
+    assert synced == [target.stat().st_ino]
+
+
+def test_idle_files_are_found_by_the_key_of_their_row(blobs: BlobFolder):
+    old = [blobs.outgoing(UPLOAD), blobs.tail(UPLOAD), blobs.next_tail(UPLOAD), blobs.incoming(PEER, SHA256)]
+    new = [blobs.outgoing("new"), blobs.incoming(OTHER, SHA256)]
+    for path in old + new:
+        write(blobs, path)
+        age(path, 1000.0 if path in old else 3000.0)
+
+    (found,) = blobs.idle_uploads(2000.0).items()
+    assert (found[0], sorted(found[1])) == ((UPLOAD,), sorted(old[:3]))
+    assert blobs.idle_blobs(2000.0) == {(PEER, SHA256): [old[3]]}
+
+
+def test_what_somebody_appends_to_is_not_idle(blobs: BlobFolder):
+    target = blobs.outgoing(UPLOAD)
+    with blobs.growing(target):
+        assert not blobs.delete_idle(target)
+        assert target.exists()
+    assert blobs.delete_idle(target)
+    assert not target.exists()
+    assert not blobs.delete_idle(target)
+
+
+def test_a_blob_takes_the_name_of_another(blobs: BlobFolder):
+    path, target = blobs.next_tail(UPLOAD), blobs.tail(UPLOAD)
+    write(blobs, target, b"before")
+    write(blobs, path)
+
+    blobs.replace(path, target)
 
     assert target.read_bytes() == DATA
-    assert blobs.free_bytes() > 0
+    assert not path.exists()
 
 
 def test_a_blob_grows_over_many_openings(blobs: BlobFolder):

@@ -5,11 +5,13 @@ import dataclasses
 import uuid
 
 import pytest
+import sqlalchemy as sa
 
 from gateway.core.ids import AuthorityId
 from gateway.ports import Change, EntryFilter, MessageFilter
 from gateway.rows import AlarmRow, CaseRow, Direction, MessageRow, Row
 from gateway.store import SqlStore, questions, trail
+from gateway.store.statements import Statement
 from tests.contract.conftest import Place
 from tests.support.authorities import NOW_MS, FixedClock
 from tests.support.rows import (
@@ -407,6 +409,9 @@ async def test_entries_are_paged(trailed: SqlStore):
     assert [entry.index for entry in first] == [1, 2, 3]
     assert [entry.index for entry in second] == [4, 5]
     assert [entry.index for entry in await trailed.entries(EntryFilter(), cursor=4)] == [5]
+    assert [entry.index for entry in await trailed.entries(where, cursor=0)] == [1, 2, 3, 4, 5]
+    nothing = EntryFilter(after_ms=NOW_MS + 99_000)
+    assert await trailed.entries(nothing) == await trailed.entries(nothing, cursor=0) == []
 
 
 async def test_leaves_are_given_in_pages_and_in_order(store: SqlStore, monkeypatch: pytest.MonkeyPatch):
@@ -450,4 +455,16 @@ async def test_a_question_uses_its_index(tmp_path, statement, values, index: str
         f"USING INDEX {index} " in f"{step} " or f"COVERING INDEX {index} " in f"{step} " for step in steps
     )
     assert not any(step.startswith("SCAN messages") and "INDEX" not in step for step in steps)
+    await place.close()
+
+
+async def test_what_would_hold_up_the_loop_is_read_beside_it(tmp_path):
+    place = Place("sqlite:///gateway.db", tmp_path)
+    database = (await place.open())._database
+    count = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i<{}) SELECT count(*) FROM n"
+
+    assert database._near.read(count.format(10), ()) == [(10,)]
+    assert database._near.read(count.format(10**6), ()) is None, "broken off"
+    assert await database.fetch(Statement(sa.text(count.format(10**6)), brief=True)) == [(10**6,)]
+    assert database._near.read(count.format(10), ()) == [(10,)], "and the next one is read again"
     await place.close()

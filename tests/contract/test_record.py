@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from gateway.core.errors import Malformed, Stale
-from gateway.ports import Change
+from gateway.ports import Change, Recorded
 from gateway.rows import THIS_ENTRY, AlarmRow, MessageRow, NoticeRow
 from gateway.store import SqlStore
 from gateway.store.database import BadRow
@@ -53,6 +53,27 @@ async def test_a_row_judged_on_another_version_is_stale(store: SqlStore, version
     assert await store.get(AlarmRow, "test", "a") == alarm("a", version=1, detail="first")
     assert await store.get(AlarmRow, "test", "b") is None
     assert (await store.checkpoint()).size == before.size, "a stale change logs nothing"
+
+
+async def test_of_a_batch_only_the_new_row_that_exists_is_stale(store: SqlStore):
+    """New rows are not looked up at first: that one of them exists is found as it is written."""
+    await store.record(change(alarm("a", detail="first")))
+
+    found = await outcomes(store, change(alarm("b")), change(alarm("a"), alarm("c")), change(alarm("d")))
+
+    assert kinds(found) == [Recorded, Stale, Recorded]
+    assert [row.subject for row in await store.all(AlarmRow)] == ["a", "b", "d"]
+    assert await store.get(AlarmRow, "test", "a") == alarm("a", version=1, detail="first")
+    assert (await store.checkpoint()).size == 3, "the attempt that failed left no entry"
+
+
+@pytest.mark.parametrize("count", [1, 8, 29])
+async def test_every_row_of_a_change_is_written(store: SqlStore, count: int):
+    subjects = [f"{number:02}" for number in range(count)]
+
+    await store.record(change(*map(alarm, subjects)))
+
+    assert [row.subject for row in await store.all(AlarmRow)] == subjects
 
 
 async def test_a_row_that_is_not_there_is_stale(store: SqlStore):

@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 
 from gateway.core.custody import UploadKeys
 from gateway.core.errors import Misuse
-from gateway.store.blobs import BlobFolder
+from gateway.store import sealed as sealed_uploads
+from gateway.store.blobs import BlobFolder, GrowingBlob
 from gateway.store.sealed import SealedUpload
-from keys.stream import CHUNK, TAG, StreamOpener, StreamSealer, new_stream_key
-from keys.tail import new_tail_key
+from keys.stream import CHUNK, TAG, new_stream_key
+from keys.tail import OVERHEAD, new_tail_key
+from tests.support.streams import opened, sealed
 
 UPLOAD = "8c6a4f0e-6f6e-4a52-9d52-3a8f0c5f1b11"
 MARK = b"Zitronenfalter "
@@ -63,10 +65,8 @@ class Place:
             assert found.is_whole
             assert found.plain_sha256 == hashlib.sha256(plain).hexdigest()
             assert found.blob_sha256 == hashlib.sha256(self.stream.read_bytes()).hexdigest()
-        sealer = StreamSealer(self.keys.stream)
-        assert self.stream.read_bytes() == sealer.update(plain) + sealer.finish()
-        opener = StreamOpener(self.keys.stream)
-        assert opener.update(self.stream.read_bytes()) + opener.finish() == plain
+        assert self.stream.read_bytes() == sealed(self.keys.stream, plain)
+        assert opened(self.keys.stream, self.stream.read_bytes(), len(plain)) == plain
 
 
 def put(upload: SealedUpload, piece: bytes) -> None:
@@ -107,6 +107,63 @@ def test_a_tail_grows_by_what_came_and_goes_with_its_chunk(tmp_path):
     assert {after - before for before, after in itertools.pairwise(sizes)} == {sizes[0]}
     assert place.take(plain[:CHUNK], upload) == CHUNK
     assert place.tail.stat().st_size == 0
+
+
+def test_a_tail_of_many_small_segments_is_written_anew(tmp_path, monkeypatch):
+    monkeypatch.setattr(sealed_uploads, "_LONGEST_TAIL", 4096)
+    place, plain = Place(tmp_path, CHUNK + 9), plain_of(CHUNK + 9)
+    upload, renewed, longest = place.upload(), 0, 0
+    for end in range(1, 301):
+        before = place.tail.stat().st_ino if place.tail.exists() else None
+        assert place.take(plain[:end], upload) == end
+        renewed += before not in {None, place.tail.stat().st_ino}
+        longest = max(longest, place.tail.stat().st_size)
+        assert MARK.strip() not in place.tail.read_bytes()
+        if end % 50 == 0:
+            upload = place.upload()
+    assert renewed >= 2
+    assert longest < 4096 + 100
+    assert [path.name for path in place.tail.parent.glob("*.tail")] == [place.tail.name]
+    assert place.take(plain) == len(plain)
+    place.check_whole(plain)
+
+
+@pytest.mark.parametrize("step", ["append", "sync", "replace"])
+def test_a_tail_is_kept_when_the_process_ends_while_another_is_written(tmp_path, monkeypatch, step):
+    monkeypatch.setattr(sealed_uploads, "_LONGEST_TAIL", 500)
+    place, plain = Place(tmp_path, CHUNK), plain_of(CHUNK)
+    place.take(plain[:600])
+    next_tail = place.blobs.next_tail(UPLOAD)
+    next_tail.write_bytes(b"left by another crash")
+
+    def ends(*_: object) -> None:
+        if next_tail.stat().st_size == (0 if step == "append" else 12 + 700 + OVERHEAD):
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(BlobFolder if step == "replace" else GrowingBlob, step, ends)
+        with pytest.raises(KeyboardInterrupt):
+            place.take(plain[:700])
+    with place.opened() as found:
+        assert found.offset == 600
+    assert place.take(plain[:700]) == 700
+    assert not next_tail.exists()
+    place.take(plain)
+    place.check_whole(plain)
+
+
+def test_a_tail_that_another_process_wrote_anew_is_known_by_where_it_ends(tmp_path, monkeypatch):
+    place, plain = Place(tmp_path, CHUNK), plain_of(CHUNK)
+    here = place.upload()
+    for end in (100, 200):
+        place.take(plain[:end], here)
+    length = place.tail.stat().st_size
+    monkeypatch.setattr(sealed_uploads, "_LONGEST_TAIL", 0)
+    place.take(plain[: length - (place.tail.stat().st_size - 200) // 2])
+    assert place.tail.stat().st_size == length, "as long as it was, and of another end"
+    place.take(plain, here)
+    with place.opened(here) as found:
+        assert found.plain_sha256 == hashlib.sha256(plain).hexdigest()
 
 
 def test_another_process_went_on(tmp_path):

@@ -55,6 +55,17 @@ async def test_cards_and_ping(door: Door, client: PeerClient) -> None:
     assert (said["authority"], said["time"]) == ("qm.moj", time_text(NOW_MS))
 
 
+async def test_requests_are_counted_by_route_and_not_by_peer(
+    door: Door, client: PeerClient, peer: Party
+) -> None:
+    await client.ping()
+    backlog = await door.store.backlog()
+    told = door.context.figures.exposition(backlog, NOW_MS).decode()
+    assert 'art18_requests_total{door="federation",method="GET",route="/v1/ping",status="200"} 1.0' in told
+    assert 'art18_requests_running{door="federation"} 0.0' in told
+    assert peer.id not in told
+
+
 async def test_an_earlier_own_card_stays_to_be_had(door: Door, client: PeerClient) -> None:
     first = door.party.card
     renewed = door.party.succeeded(endpoints=first.endpoints)

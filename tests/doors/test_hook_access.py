@@ -6,6 +6,7 @@ import uuid
 import pytest
 from structlog.testing import capture_logs
 
+from gateway.web.context import Check
 from gateway.web.hook import ROUTES
 from gateway.web.tokens import Scope
 from tests.support.hooks import MARK, draft, open_hook
@@ -177,7 +178,7 @@ async def test_logs_and_figures_tell_nothing_of_what_is_sent(hook):
         await hook.ask("GET", f"/v1/{MARK}")
         await hook.ask(MARK, "/v1/messages")
     figures = (await hook.ask("GET", "/metrics")).body.decode()
-    assert 'art18_hook_requests_total{method="POST",route="/v1/messages",status="201"} 1.0' in figures
+    assert 'art18_requests_total{door="hook",method="POST",route="/v1/messages",status="201"} 1.0' in figures
     assert "art18_outbox_queued 1.0" in figures
     for told in (json.dumps(logs), figures):
         for secret in (MARK, said["id"], said["case"], "qp.justice"):
@@ -188,11 +189,22 @@ async def test_health_needs_no_token_and_says_what_is_wrong(hook):
     assert (await hook.ask("GET", "/livez", token="")).status == 200
     assert (await hook.ask("GET", "/readyz", token="")).status == 200
     verbose = await hook.ask("GET", "/readyz?verbose", token="")
-    assert verbose.json == {"ready": True, "checks": {"store": None}}
+    assert verbose.json == {"ready": True, "checks": {}}
 
 
 async def test_readiness_follows_the_checks(tmp_path):
-    async with open_hook(tmp_path, checks={"disk": "full"}) as hook:
-        assert (await hook.ask("GET", "/readyz")).status == 503
-        verbose = await hook.ask("GET", "/readyz?verbose")
-        assert (verbose.status, verbose.json["checks"]) == (503, {"disk": "full"})
+    async with open_hook(tmp_path, checks=(Check("log"), Check("disk", "full"))) as hook:
+        assert (await hook.ask("GET", "/readyz", token="")).status == 503
+        verbose = await hook.ask("GET", "/readyz?verbose", token="")
+        assert (verbose.status, verbose.json["ready"]) == (503, False)
+        assert verbose.json["checks"] == {
+            "log": {"ok": True, "problem": None, "vital": True},
+            "disk": {"ok": False, "problem": "full", "vital": True},
+        }
+
+
+async def test_what_is_not_vital_is_told_and_keeps_nobody_away(tmp_path):
+    async with open_hook(tmp_path, checks=(Check("peers", "1 of 1", vital=False),)) as hook:
+        assert (await hook.ask("GET", "/readyz", token="")).status == 200
+        verbose = await hook.ask("GET", "/readyz?verbose", token="")
+        assert verbose.json["checks"]["peers"] == {"ok": False, "problem": "1 of 1", "vital": False}

@@ -8,6 +8,7 @@ from aiohttp import web
 from structlog.testing import capture_logs
 
 from gateway.app.logs import KEYS
+from gateway.ports import Change
 from gateway.web import attachments
 from gateway.web.attachments import DOWNLOADS
 from keys.stream import CHUNK, TAG
@@ -191,3 +192,17 @@ async def test_a_draft_says_which_name_cannot_be(hook, name):
     assert (got.status, got.code) == (422, "schema")
     assert [one["pointer"] for one in got.json["errors"]] == ["/attachments/1/name"]
     assert name not in got.body.decode() or len(name) < 3
+
+
+async def test_an_attachment_of_ours_whose_upload_is_gone_is_missing(hook):
+    member = {"upload": await hook.upload(PLAIN), "name": "a.bin", "media_type": "text/plain"}
+    sent = await hook.sent(attachments=[{**member, "role": "evidence", "language": "en"}])
+    path = f"/messages/{sent['id']}/attachments/0?direction=out"
+    assert (await read(hook, path)).body == PLAIN
+    (upload,) = await hook.store.uploads_of([sent["id"]])
+    await hook.store.record(Change(name="sweep", deletes=(upload,)))
+    with capture_logs() as logs:
+        got = await read(hook, path)
+    assert (got.status, got.code) == (500, "attachment_missing")
+    (line,) = [line for line in logs if line["event"] == "attachment.damaged"]
+    assert (line["code"], line["message_id"], line["index"]) == ("missing", sent["id"], 0)

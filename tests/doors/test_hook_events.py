@@ -13,6 +13,7 @@ from gateway.core.event import FEED_TYPES
 from gateway.ports import Change
 from gateway.rows import TokenRow
 from gateway.web.events import FEED
+from gateway.web.middleware import TOKENS
 from gateway.web.tokens import Scope, token_sha256
 from tests.support.hooks import MARK, PEER, Hook, open_hook
 from tests.support.rows import draft as entry
@@ -262,6 +263,7 @@ class TestStream:
         feed_of(hook).heartbeat_s = 0.01
         answer = await opened(hook, "after=latest")
         await piece(answer)
+        await hook.client.app[TOKENS].noted()
         rows = await hook.store.all(TokenRow)
         (row,) = (row for row in rows if row.sha256 == token_sha256(hook.token))
         await hook.store.record(Change(name="token", puts=(replace(row, revoked_ms=1),)))

@@ -188,6 +188,20 @@ async def test_taking_over_goes_to_the_sender_as_a_receipt(hook):
     assert [one["event"] for one in await hook.logged(came.id)] == ["relay.accepted", "content.handed_over"]
 
 
+async def test_what_was_taken_over_stays_so_through_a_restart(tmp_path):
+    async with open_hook(tmp_path) as hook:
+        came, token = await hook.received(), hook.token
+        assert (await hook("POST", f"/messages/{came.id}/acknowledge")).status == 204
+        before = hook.counts()
+    async with open_hook(tmp_path) as hook:
+        assert (await hook("POST", f"/messages/{came.id}/acknowledge", token=token)).status == 204
+        assert hook.counts()["notices"] == before["notices"] == 1
+        assert [one["event"] for one in await hook.logged(came.id)] == [
+            "relay.accepted",
+            "content.handed_over",
+        ]
+
+
 async def test_only_what_came_in_is_taken_over(hook):
     said = await hook.sent()
     before = hook.counts()

@@ -18,8 +18,9 @@ from gateway.core.strict import sha256, time_text
 from gateway.ports import Change, Store
 from gateway.rows import CardRow, PeerRow
 from keys.signing import SigningKey
-from keys.stream import StreamSealer, new_stream_key
+from keys.stream import new_stream_key
 from keys.vault import Keyring
+from tests.support.streams import sealed
 
 NOW_MS = 1_795_000_000_000
 """The time of tests: a November day in 2026."""
@@ -182,8 +183,7 @@ class Blob:
 def make_blob(plain: bytes, name: str = "statement.txt") -> Blob:
     """Return *plain* sealed under a fresh key."""
     key = new_stream_key()
-    sealer = StreamSealer(key)
-    return Blob(name, plain, key, sealer.update(plain) + sealer.finish())
+    return Blob(name, plain, key, sealed(key, plain))
 
 
 def payload(sender: Party, recipient: Party, **members: Any) -> dict[str, Any]:

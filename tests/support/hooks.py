@@ -1,5 +1,6 @@
 """The hook of an authority over real HTTP and a real store, and who asks it."""
 
+import asyncio
 import contextlib
 import copy
 import io
@@ -13,6 +14,7 @@ from typing import Any
 from aiohttp.test_utils import TestClient, TestServer
 
 import schemas
+from gateway.config import Hook as HookSettings
 from gateway.config import Limits, Settings
 from gateway.core.card import Card
 from gateway.core.entry import Draft
@@ -25,7 +27,8 @@ from gateway.rows import BlobRow, Direction, MessageRow, PeerRow
 from gateway.store import SqlStore
 from gateway.store.blobs import BlobFolder
 from gateway.store.tables import metadata
-from gateway.web.context import Context
+from gateway.web.context import Check, Context
+from gateway.web.figures import Figures
 from gateway.web.hook import hook_app
 from gateway.web.reception import Answer, Reception
 from gateway.web.tokens import Scope, new_token, token_row
@@ -43,7 +46,8 @@ from tests.support.authorities import (
     message,
     pin,
 )
-from tests.support.stores import make_store
+from tests.support.contract import check_answer
+from tests.support.stores import SQLITE, make_store
 
 US = "qo.justice"
 PEER = "qp.justice"
@@ -128,6 +132,7 @@ class Hook:
         token: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Said:
+        """Ask for any path; the answer is one that the contract knows."""
         bearer = self.token if token is None else token
         sent = {"Authorization": f"Bearer {bearer}"} if bearer else {}
         if body is not None and not isinstance(body, bytes):
@@ -135,7 +140,9 @@ class Hook:
         if isinstance(body, bytes):
             body = io.BytesIO(body)
         async with self.client.request(method, path, data=body, headers=sent | dict(headers or {})) as answer:
-            return Said(answer.status, await answer.read(), answer.headers)
+            said = Said(answer.status, await answer.read(), answer.headers)
+        check_answer(method, path, said.status, said.headers, said.body)
+        return said
 
     async def bearer(self, *scopes: Scope, expires_ms: int | None = None) -> str:
         """Return a fresh token, made behind the hook's back."""
@@ -234,18 +241,29 @@ async def open_hook(
     *,
     peers: tuple[Card, ...] | None = None,
     limits: Limits | None = None,
-    checks: Mapping[str, str | None] | None = None,
+    checks: tuple[Check, ...] = (),
     wanted: list[AuthorityId] | None = None,
+    url: str = SQLITE,
+    settings: HookSettings | None = None,
 ) -> AsyncIterator[Hook]:
     """Open the hook of US, where the cards *peers* (by default PEER's) are pinned.
 
-    *wanted* is told of the peers whose cards and profiles are to be looked at.
+    *wanted* is told of the peers whose cards and profiles are to be looked at. At one *url* of PostgreSQL
+    several can be open, as the processes of one authority.
     """
     party, clock, entropy = make_authority(US), FixedClock(), FixedEntropy()
     blobs = _blobs(folder)
     log = party.keyring.log
+    figures = Figures()
     async with make_store(
-        folder, authority=party.id, origin=party.origin, signer=log, clock=clock, entropy=entropy
+        folder,
+        url=url,
+        authority=party.id,
+        origin=party.origin,
+        signer=log,
+        clock=clock,
+        entropy=entropy,
+        meter=figures,
     ) as store:
         if not await store.all(PeerRow):
             await store.record(Change(name="own_card", puts=(card_row(party.card),)))
@@ -261,7 +279,7 @@ async def open_hook(
             hook.party = replace(hook.party, keyring=keyring, card=directory.own)
 
         context = Context(
-            settings=Settings(limits=limits or Limits(free_disk_bytes=0)),
+            settings=Settings(hook=settings or HookSettings(), limits=limits or Limits(free_disk_bytes=0)),
             store=store,
             blobs=blobs,
             directory=directory,
@@ -272,7 +290,8 @@ async def open_hook(
             clock=clock,
             entropy=entropy,
             cards_wanted=(wanted if wanted is not None else []).append,
-            checks=lambda: checks or {"store": store.broken},
+            check=lambda: asyncio.sleep(0, checks),
+            figures=figures,
         )
         hook = Hook(party, context, store, folder, clock, party.keyring)
         hook.token = await hook.bearer(*Scope)

@@ -109,7 +109,8 @@ def _is_other(tag: str, prose: str) -> bool:
     language, *subtags = tag.split("-")
     expected = next((subtag for subtag in subtags if subtag in _SCRIPTS), _USUAL_SCRIPT.get(language))
     if expected is None or (
-        expected == "Latn" and not any(c > _LAST_LATIN and c.isalpha() for c in set(prose))
+        expected == "Latn"
+        and (prose.isascii() or not any(c > _LAST_LATIN and c.isalpha() for c in set(prose)))
     ):
         return False
     letters = _count(_LETTERS, prose)

@@ -4,6 +4,7 @@ A person is recognised by name and date of birth. What is kept of them is a pseu
 identity (`keys.rest`), so that the index tells nothing to who has the database alone.
 """
 
+import re
 import unicodedata
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -16,6 +17,7 @@ from gateway.core.message import Message
 ELSEWHERE = Defect("18(24)", "warning", "This person is in another pending case as well: {case}.")
 
 _REQUEST = "request."
+_ASCII_WORD = re.compile(r"[a-z0-9]+")
 
 
 def identities(message: Message) -> Mapping[str, Path]:
@@ -59,7 +61,8 @@ def _normal(name: str) -> str:
     the vowels of Devanagari, stay.
     """
     plain = unicodedata.normalize("NFKD", name.casefold())
-    if not plain.isascii():
-        plain = "".join(c for c in plain if not unicodedata.combining(c))
+    if plain.isascii():
+        return " ".join(sorted(_ASCII_WORD.findall(plain)))
+    plain = "".join(c for c in plain if not unicodedata.combining(c))
     words = "".join(c if c.isalnum() or unicodedata.category(c)[0] == "M" else " " for c in plain)
     return " ".join(sorted(words.split()))
