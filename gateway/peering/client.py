@@ -10,7 +10,6 @@ import json
 import os
 import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
@@ -22,11 +21,12 @@ import structlog
 from gateway.core.card import MAX_BYTES as MAX_CARD_BYTES
 from gateway.core.card import Card
 from gateway.core.envelope import MEDIA_TYPE
-from gateway.core.errors import Malformed, Unavailable
+from gateway.core.errors import Malformed
 from gateway.core.ids import Digest, MessageId
 from gateway.core.profile import MAX_BYTES as MAX_PROFILE_BYTES
-from gateway.core.proof import MAX_RECEIPT_BYTES, Receipt, parse_hashes, parse_receipt
-from gateway.core.strict import as_integer, as_list, as_object, as_text, members, parse_json, parse_object
+from gateway.core.proof import Receipt, parse_hashes
+from gateway.core.strict import parse_object
+from gateway.peering.replies import PeerUnavailable, Raw, Reply, batch_of, offset_of, reply_of, text_of
 from gateway.peering.tls import client_context
 from keys.certificates import TlsKey
 
@@ -45,42 +45,12 @@ _LAST_S = 300.0
 """How long it may take for its answer after the last byte: it may have to read the whole again."""
 _KEEPALIVE_S = 60
 _PIECE_BYTES = 1 << 20
-_DAY_S = 86_400
-_SECONDS_DIGITS = 9
-_COUNT_DIGITS = 15
-_SIGNED = frozenset({200, 201, 409, 422})
 
 _log = structlog.get_logger(__name__)
 
 
-class PeerUnavailable(Unavailable):
-    """The peer could not be reached, or broke off; `code` says how, without any content."""
-
-    def __init__(self, code: str) -> None:
-        super().__init__(f"the peer cannot be reached: {code}")
-        self.code = code
-
-
 class _BrokeOff(PeerUnavailable):
     """The connection ended instead of an answer."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """One answer: a receipt (not verified yet), or the code of an unsigned problem."""
-
-    status: int
-    receipt: Receipt | None = None
-    code: str | None = None
-    retry_after_s: int | None = None
-    members: Mapping[str, object] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class _Raw:
-    status: int
-    body: bytes
-    headers: Mapping[str, str]
 
 
 class PeerClient:
@@ -114,7 +84,7 @@ class PeerClient:
 
     async def post_envelope(self, raw: bytes) -> Reply:
         """Post one envelope; return the peer's answer. Raises PeerUnavailable."""
-        return _reply(await self._call("POST", "/v1/envelopes", raw, MEDIA_TYPE))
+        return reply_of(await self._call("POST", "/v1/envelopes", raw, MEDIA_TYPE))
 
     async def post_batch(self, envelopes: Sequence[bytes]) -> list[Reply]:
         """Post up to 64 envelopes and 8 MiB; return one answer for each, in order.
@@ -125,9 +95,9 @@ class PeerClient:
             "POST", "/v1/envelopes/batch", b"".join(e + b"\n" for e in envelopes), BATCH_TYPE
         )
         if raw.status != HTTPStatus.OK:
-            return [_reply(raw)] * len(envelopes)
+            return [reply_of(raw)] * len(envelopes)
         try:
-            replies = _batch(raw.body)
+            replies = batch_of(raw.body)
         except Malformed:
             raise PeerUnavailable("bad_answer") from None
         if len(replies) != len(envelopes):
@@ -136,16 +106,16 @@ class PeerClient:
 
     async def receipt(self, message: MessageId) -> Reply:
         """Ask for the newest receipt of a message. Raises PeerUnavailable."""
-        return _reply(await self._call("GET", f"/v1/envelopes/{message}/receipt"))
+        return reply_of(await self._call("GET", f"/v1/envelopes/{message}/receipt"))
 
     async def close_message(self, message: MessageId, envelope: Digest) -> Reply:
         """Ask for the outcome of an expired message, once for all. Raises PeerUnavailable."""
         body = json.dumps({"envelope_sha256": envelope}).encode("ascii")
-        return _reply(await self._call("POST", f"/v1/envelopes/{message}/close", body))
+        return reply_of(await self._call("POST", f"/v1/envelopes/{message}/close", body))
 
     async def post_receipt(self, receipt: Receipt) -> Reply:
         """Bring a later receipt to the sender of a message. Raises PeerUnavailable."""
-        return _reply(await self._call("POST", "/v1/receipts", receipt.encode()))
+        return reply_of(await self._call("POST", "/v1/receipts", receipt.encode()))
 
     async def put_blob(self, digest: Digest, size: int, path: Path) -> Reply:
         """Bring what the peer has not of the blob in the file *path* of *size* bytes.
@@ -164,9 +134,9 @@ class PeerClient:
         with path.open("rb") as file:
             while True:
                 known = await self._call("HEAD", here)
-                offset = _offset(known, size)
+                offset = offset_of(known, size)
                 if offset is None:
-                    return _reply(known)
+                    return reply_of(known)
                 if offset <= furthest:
                     raise fault
                 if 0 < offset < size:
@@ -183,15 +153,15 @@ class PeerClient:
                 if raw.status != HTTPStatus.NO_CONTENT and not (
                     raw.status == HTTPStatus.CONFLICT and elsewhere
                 ):
-                    return _reply(raw)
+                    return reply_of(raw)
 
     async def checkpoint(self) -> str:
         """Return the newest checkpoint of the peer's log, as text. Raises PeerUnavailable."""
-        return _text(await self._call("GET", "/v1/log/checkpoint", limit=_MAX_NOTE_BYTES))
+        return text_of(await self._call("GET", "/v1/log/checkpoint", limit=_MAX_NOTE_BYTES))
 
     async def consistency(self, old: int, new: int) -> tuple[bytes, ...]:
         """Return the peer's proof that its log of size *old* is the beginning of that of *new*."""
-        text = _text(await self._call("GET", f"/v1/log/consistency?from={old}&to={new}"))
+        text = text_of(await self._call("GET", f"/v1/log/consistency?from={old}&to={new}"))
         try:
             return parse_hashes(text)
         except Malformed:
@@ -209,14 +179,14 @@ class PeerClient:
         if raw.status == HTTPStatus.NOT_FOUND:
             return None
         if raw.status != HTTPStatus.OK:
-            raise PeerUnavailable(_reply(raw).code or "bad_answer")
+            raise PeerUnavailable(reply_of(raw).code or "bad_answer")
         return raw.body
 
     async def ping(self) -> Mapping[str, object]:
         """Return what the peer says of itself: authority, time, version."""
         raw = await self._call("GET", "/v1/ping")
         if raw.status != HTTPStatus.OK:
-            raise PeerUnavailable(_reply(raw).code or "bad_answer")
+            raise PeerUnavailable(reply_of(raw).code or "bad_answer")
         try:
             return parse_object(raw.body)
         except Malformed:
@@ -230,7 +200,7 @@ class PeerClient:
         media_type: str = "application/json",
         *,
         limit: int = _MAX_ANSWER_BYTES,
-    ) -> _Raw:
+    ) -> Raw:
         """Ask the endpoints in turn, that which answered last first.
 
         Where a connection breaks off, the same endpoint is asked once more: a peer may end what
@@ -254,7 +224,7 @@ class PeerClient:
                     return answer
         raise fault
 
-    async def _patch(self, path: str, handle: int, offset: int, size: int) -> _Raw:
+    async def _patch(self, path: str, handle: int, offset: int, size: int) -> Raw:
         """Send the bytes of a blob from *offset* on to the endpoint that answered last.
 
         Raises:
@@ -296,7 +266,7 @@ class PeerClient:
         *,
         expect100: bool = False,
         timeout: aiohttp.ClientTimeout | None = None,  # noqa: ASYNC109 - aiohttp's own
-    ) -> _Raw:
+    ) -> Raw:
         sent: object = body
         if isinstance(body, bytes) and len(body) > _PIECE_BYTES:
             sent = io.BytesIO(body)  # written in pieces, so that other tasks have their turn
@@ -310,7 +280,7 @@ class PeerClient:
                 expect100=expect100,
                 timeout=timeout or _TIMEOUT,
             ) as answer:
-                return _Raw(answer.status, await _read(answer, limit), answer.headers)
+                return Raw(answer.status, await _read(answer, limit), answer.headers)
         except TimeoutError:
             raise PeerUnavailable("timeout") from None
         except (ssl.SSLError, aiohttp.ClientSSLError):
@@ -330,65 +300,3 @@ async def _read(answer: aiohttp.ClientResponse, limit: int) -> bytes:
         if len(body) > limit:
             raise PeerUnavailable("too_large_answer")
     return bytes(body)
-
-
-def _offset(raw: _Raw, size: int) -> int | None:
-    """Return where the peer's bytes of a blob of *size* end; None if that is not what it answered."""
-    text = raw.headers.get("Upload-Offset", "")
-    if raw.status != HTTPStatus.OK or not text.isascii() or not text.isdigit() or len(text) > _COUNT_DIGITS:
-        return None
-    return int(text) if int(text) <= size else None
-
-
-def _reply(raw: _Raw) -> Reply:
-    """Return what *raw* says; a signed status without a receipt is no answer."""
-    if raw.status == HTTPStatus.NO_CONTENT:
-        return Reply(204)
-    try:
-        if raw.status in _SIGNED and raw.headers.get("Content-Type", "").startswith("application/json"):
-            return Reply(raw.status, receipt=parse_receipt(raw.body))
-        problem = parse_object(raw.body, max_bytes=MAX_RECEIPT_BYTES)
-        return _problem(raw.status, problem, raw.headers.get("Retry-After"))
-    except Malformed:
-        return Reply(raw.status, code="bad_answer", retry_after_s=_seconds(raw.headers.get("Retry-After")))
-
-
-def _problem(status: int, problem: Mapping[str, object], retry_after: str | None) -> Reply:
-    code = problem.get("code")
-    known = code if isinstance(code, str) and code.isascii() and code.isidentifier() else "bad_answer"
-    return Reply(status, code=known[:64], retry_after_s=_seconds(retry_after), members=problem)
-
-
-def _seconds(text: str | None) -> int | None:
-    """Return a Retry-After in seconds, at most a day; the date form is not used between nodes."""
-    if text is None or not text.isascii() or not text.isdigit() or len(text) > _SECONDS_DIGITS:
-        return None
-    return min(int(text), _DAY_S)
-
-
-def _batch(body: bytes) -> list[Reply]:
-    found = members(parse_json(body), required=("checkpoints", "answers"))
-    checkpoints = [as_text(item) for item in as_list(found["checkpoints"])]
-    return [_batch_answer(as_object(item), checkpoints) for item in as_list(found["answers"])]
-
-
-def _batch_answer(answer: dict[str, object], checkpoints: Sequence[str]) -> Reply:
-    status = as_integer(answer.get("status"))
-    if "problem" in answer:
-        problem = as_object(answer["problem"])
-        after = problem.get("retry_after")
-        return _problem(status, problem, str(after) if isinstance(after, int) else None)
-    number = as_integer(answer.get("checkpoint"))
-    if not 0 <= number < len(checkpoints):
-        raise Malformed("a checkpoint that the batch does not have")
-    entry, proof = as_text(answer.get("entry")).encode(), as_text(answer.get("proof"))
-    return Reply(status, receipt=Receipt(entry, proof + checkpoints[number]))
-
-
-def _text(raw: _Raw) -> str:
-    if raw.status != HTTPStatus.OK:
-        raise PeerUnavailable(_reply(raw).code or "bad_answer")
-    try:
-        return raw.body.decode()
-    except UnicodeDecodeError:
-        raise PeerUnavailable("bad_answer") from None

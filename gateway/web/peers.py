@@ -13,8 +13,9 @@ from gateway.core.errors import Malformed, Misuse, NotProved, Stale, Unavailable
 from gateway.core.ids import AuthorityId, parse_authority
 from gateway.core.profile import Profile, follows, verify_profile
 from gateway.core.strict import as_text, parse_time, time_text
-from gateway.peering.client import PeerClient, PeerUnavailable
+from gateway.peering.client import PeerClient
 from gateway.peering.directory import PinnedPeer
+from gateway.peering.replies import PeerUnavailable
 from gateway.ports import Change
 from gateway.rows import CardRow, PeerRow
 from gateway.web.context import CONTEXT, Context

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from gateway.core.ids import MessageId
-from gateway.peering.client import PeerClient, PeerUnavailable, Reply
+from gateway.peering.client import PeerClient
 from gateway.peering.directory import PinnedPeer
+from gateway.peering.replies import PeerUnavailable, Reply
 from gateway.ports import Outgoing
 from gateway.rows import UploadRow
 from gateway.workers.parts import Parts

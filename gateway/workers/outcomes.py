@@ -9,8 +9,8 @@ from gateway.core.backoff import wait_ms
 from gateway.core.errors import Malformed, NotProved, Stale
 from gateway.core.ids import AuthorityId, MessageId
 from gateway.peering.alarms import raise_alarm
-from gateway.peering.client import Reply
 from gateway.peering.directory import PinnedPeer
+from gateway.peering.replies import Reply
 from gateway.ports import Change, Outgoing
 from gateway.rows import EnvelopeRow, MessageRow, NoticeRow
 from gateway.workers.parts import Parts

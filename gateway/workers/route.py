@@ -14,9 +14,10 @@ import structlog
 
 from gateway.core.errors import Unavailable
 from gateway.core.ids import AuthorityId, Digest
-from gateway.peering.client import MAX_BATCH, MAX_BATCH_BYTES, PeerClient, PeerUnavailable, Reply
+from gateway.peering.client import MAX_BATCH, MAX_BATCH_BYTES, PeerClient
 from gateway.peering.directory import PinnedPeer
 from gateway.peering.reachability import is_open, obstruct, reopen
+from gateway.peering.replies import PeerUnavailable, Reply
 from gateway.ports import Outgoing
 from gateway.rows import PeerRow, UploadRow
 from gateway.workers.carriage import Carriage

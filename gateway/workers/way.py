@@ -4,7 +4,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from gateway.core.errors import GatewayFault
-from gateway.peering.client import PeerUnavailable, Reply
+from gateway.peering.replies import PeerUnavailable, Reply
 
 _NO_ANSWER = 0
 _OBSTRUCTING = frozenset({_NO_ANSWER, 429, 503})

@@ -14,8 +14,9 @@ import pytest
 from gateway.core.card import Card, build_card, parse_card
 from gateway.core.envelope import MEDIA_TYPE
 from gateway.core.ids import Digest
-from gateway.peering.client import PeerClient, PeerUnavailable
+from gateway.peering.client import PeerClient
 from gateway.peering.directory import PinnedPeer
+from gateway.peering.replies import PeerUnavailable
 from gateway.peering.successors import follow
 from gateway.ports import EntryFilter
 from gateway.rows import NEVER_PINNED, AlarmRow, CardRow, PeerRow

@@ -12,7 +12,8 @@ from gateway.core.envelope import MEDIA_TYPE
 from gateway.core.merkle import verify_consistency
 from gateway.core.note import verify_checkpoint
 from gateway.core.strict import b64url, time_text
-from gateway.peering.client import PeerClient, PeerUnavailable
+from gateway.peering.client import PeerClient
+from gateway.peering.replies import PeerUnavailable
 from gateway.ports import Change
 from gateway.rows import PeerRow
 from gateway.web.reception import Reception

@@ -10,9 +10,9 @@ from unittest.mock import ANY
 import pytest
 
 from gateway.core.profile import MAX_BYTES, Profile
-from gateway.peering.client import PeerUnavailable
 from gateway.peering.directory import Directory
 from gateway.peering.profiles import Publisher, follow_profile
+from gateway.peering.replies import PeerUnavailable
 from gateway.peering.successors import follow
 from gateway.ports import EntryFilter
 from gateway.rows import AlarmRow, CurrentProfileRow, ProfileRow

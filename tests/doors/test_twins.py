@@ -13,7 +13,7 @@ from gateway.core.clocks import CLOCKS
 from gateway.core.entry import parse_entry
 from gateway.core.errors import Misuse
 from gateway.core.strict import parse_time, time_text
-from gateway.peering.client import Reply
+from gateway.peering.replies import Reply
 from gateway.peering.settlement import open_case
 from gateway.rows import AlarmRow, Direction, MessageRow
 from gateway.workers.timekeeper import Timekeeper

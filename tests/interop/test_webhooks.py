@@ -39,7 +39,11 @@ def verified(secret: bytes, signature: str, *, body: str = BODY, time_s: int | N
     return json.loads(done.stdout)
 
 
-@pytest.mark.parametrize(("secrets", "secret"), [((NEW,), NEW), ((NEW, OLD), NEW), ((NEW, OLD), OLD)])
+@pytest.mark.parametrize(
+    ("secrets", "secret"),
+    [((NEW,), NEW), ((NEW, OLD), NEW), ((NEW, OLD), OLD)],
+    ids=["alone", "new of two", "old of two"],
+)
 def test_a_webhook_is_believed_under_each_secret_that_signs(secrets: tuple[bytes, ...], secret: bytes):
     now_s = int(time.time())
     assert verified(secret, sign_webhook(secrets, ID, now_s, BODY), time_s=now_s) == json.loads(BODY)

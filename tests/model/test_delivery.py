@@ -31,7 +31,7 @@ from gateway.core.errors import Misuse
 from gateway.core.ids import AuthorityId, Digest, MessageId
 from gateway.core.proof import Receipt, parse_receipt
 from gateway.core.strict import sha256
-from gateway.peering.client import PeerUnavailable, Reply
+from gateway.peering.replies import PeerUnavailable, Reply
 from gateway.peering.settlement import open_case
 from gateway.ports import Outgoing
 from gateway.rows import (

@@ -17,8 +17,8 @@ from gateway.core.errors import Malformed, NotProved
 from gateway.core.ids import AuthorityId, Digest, MessageId
 from gateway.core.proof import Receipt
 from gateway.core.strict import sha256, time_text
-from gateway.peering.client import PeerUnavailable, Reply
 from gateway.peering.directory import Directory, PinnedPeer
+from gateway.peering.replies import PeerUnavailable, Reply
 from gateway.peering.settlement import Settlement
 from gateway.ports import Change, Entropy, Store
 from gateway.rows import THIS_ENTRY, BlobRow, Direction, MessageRow, NoticeRow, PeerRow, UploadRow

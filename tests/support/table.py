@@ -9,7 +9,7 @@ from typing import Any
 
 import schemas
 from gateway.core.strict import sha256, time_text
-from gateway.peering.client import Reply
+from gateway.peering.replies import Reply
 from gateway.rows import CaseRow, MessageRow
 from gateway.store.blobs import BlobFolder
 from gateway.web.submission import Submission

@@ -7,7 +7,8 @@ from structlog.testing import capture_logs
 from gateway.core.backoff import FIRST_MS
 from gateway.core.case import newest, replay
 from gateway.core.proof import parse_receipt
-from gateway.peering.client import MAX_BATCH, MAX_BATCH_BYTES, Reply
+from gateway.peering.client import MAX_BATCH, MAX_BATCH_BYTES
+from gateway.peering.replies import Reply
 from gateway.peering.settlement import open_case
 from gateway.ports import Change, EntryFilter, Outgoing
 from gateway.rows import AlarmRow, AnswerRow, CaseRow, EnvelopeRow, MessageRow, NoticeRow
