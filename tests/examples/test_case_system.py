@@ -59,7 +59,7 @@ class Example:
         child = self._child = await self._start("run", "--port", str(self.port), hooked=True)
         try:
             assert child.stdout is not None
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 assert (await child.stdout.readline()).startswith(b"ready ")
             yield
         finally:
@@ -69,7 +69,7 @@ class Example:
     async def done(self, *words: str, hooked: bool = True, code: int = 0) -> str:
         """Run a command of it to its end; return what it prints."""
         child = await self._start(*words, hooked=hooked)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             out, _ = await child.communicate()
         assert child.returncode == code, out.decode()
         return out.decode()

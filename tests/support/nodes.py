@@ -183,7 +183,7 @@ def pinned(one: Node, other: Node) -> None:
         )
 
 
-async def eventually(what: Callable[[], object], *, timeout_s: float = 30) -> None:
+async def eventually(what: Callable[[], object], *, timeout_s: float = 90) -> None:
     """Wait until *what* (may be a coroutine function) gives something true; fail by the deadline.
 
     For other processes only, whose progress no clock of ours drives.
