@@ -240,6 +240,24 @@ async def test_a_peer_that_does_not_answer_in_time(
     over.set()
 
 
+async def test_a_peer_that_takes_nothing_of_a_blob_is_given_up(odd: Odd, tmp_path: Path) -> None:
+    path, over = tmp_path / "blob", asyncio.Event()
+    path.write_bytes(bytes(64 << 20))  # more than lies in the buffers of a connection
+
+    async def answer(request: web.Request) -> web.Response:
+        if request.method == "HEAD":
+            return web.Response(headers={"Upload-Offset": "0"})
+        await over.wait()
+        return web.Response(status=204)
+
+    odd.answer = answer
+    async with PeerClient(odd.party.card, make_authority("qm.moj").keyring.tls[0], stall_s=0.3) as client:
+        with pytest.raises(PeerUnavailable) as fault:
+            await client.put_blob(DIGEST, 64 << 20, path)
+    assert fault.value.code == "timeout"
+    over.set()
+
+
 async def test_a_blob_that_is_there_is_not_sent_again(odd: Odd, client: PeerClient, tmp_path: Path) -> None:
     """It is asked for all the same whether the peer knows it to be whole: it may have ended before."""
     path, sent = tmp_path / "blob", []
