@@ -45,6 +45,12 @@ def test_an_operation_says_what_an_integrator_asks(operation):
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
+def test_who_needs_a_token_may_ask_too_much(operation):
+    if operation.get("security") != []:
+        assert "Retry-After" in at(operation["responses"]["429"])["headers"]
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
 def test_each_body_has_examples_and_they_hold(operation):
     for media_type, content in contents(operation):
         examples = content.get("examples") or {"example": {"value": content["example"]}}
