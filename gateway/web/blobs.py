@@ -9,7 +9,6 @@ What came stays, whatever becomes of the connection.
 
 import asyncio
 import contextlib
-import errno
 from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
@@ -27,12 +26,11 @@ from gateway.web.bodies import Body, pieces
 from gateway.web.context import CONTEXT, Context
 from gateway.web.limits import check_media_type
 from gateway.web.problems import problem_response
-from gateway.web.room import check_blob_room
+from gateway.web.room import check_blob_room, disk_fault
 from gateway.web.turns import Turns
 from gateway.web.works import Works
 
 _COUNT_DIGITS = 15
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _MOST_REMEMBERED = 64
 _AT_ONCE, _AT_ONCE_OF_PEER = 12, 4
@@ -112,9 +110,7 @@ class _BlobDoor:
                 await self._pour(request, row, blob)
                 return blob.offset
         except OSError as error:
-            if error.errno in _FULL:
-                raise PeerFault(507, "storage_full") from None
-            raise
+            raise disk_fault(error) from None
 
     async def _announced(self, context: Context, place: _Place, length: int) -> BlobRow:
         """Record that a blob of *length* bytes is to come, if there is room for it. Raises PeerFault."""

@@ -6,20 +6,19 @@ upload that is not whole is remembered: else its files are read again.
 
 import asyncio
 import contextlib
-import errno
 from collections import OrderedDict
 from collections.abc import AsyncIterator
 
 from gateway.core import custody
-from gateway.core.errors import Misuse, PeerFault
+from gateway.core.errors import Misuse
 from gateway.rows import UploadRow
 from gateway.store.sealed import SealedUpload
 from gateway.web.context import Context
+from gateway.web.room import disk_fault
 from gateway.web.turns import Turns
 from keys.rest import Box
 
 _MOST_REMEMBERED = 64
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class Holding:
@@ -54,7 +53,7 @@ class Holding:
         except BlockingIOError:
             raise _busy() from None
         except OSError as error:
-            raise _fault(error) from None
+            raise disk_fault(error) from None
         try:
             here = await self._context.store.get(UploadRow, row.id)
             if here is None:
@@ -64,7 +63,7 @@ class Holding:
                 raise _busy()
             yield sealed
         except OSError as error:
-            raise _fault(error) from None
+            raise disk_fault(error) from None
         finally:
             await asyncio.to_thread(sealed.close)
             self._remember(row, sealed)
@@ -94,10 +93,6 @@ class Holding:
         blobs = self._context.blobs
         for path in (blobs.outgoing(row.id), blobs.tail(row.id)):
             await asyncio.to_thread(blobs.delete, path)
-
-
-def _fault(error: OSError) -> Exception:
-    return PeerFault(507, "storage_full") if error.errno in _FULL else error
 
 
 def not_found() -> Misuse:

@@ -5,6 +5,7 @@ somebody is told.
 """
 
 import asyncio
+import errno
 from collections.abc import Sequence
 
 from gateway.core.errors import Misuse, PeerFault
@@ -14,6 +15,13 @@ from gateway.web.context import Context
 
 MOST_UNFINISHED = 1000
 """Uploads that may be under way, and blobs: nobody brings more at a time, and forgotten ones go."""
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+def disk_fault(error: OSError) -> Exception:
+    """Return what is said of *error* while writing: 507 `storage_full` if there was no room, else itself."""
+    return PeerFault(507, "storage_full") if error.errno in _FULL else error
 
 
 async def check_upload_room(context: Context, size_bytes: int) -> None:
