@@ -19,6 +19,8 @@ from gateway.rows import (
     AnyRow,
     BlobRow,
     CaseRow,
+    CosignedRow,
+    CoverRow,
     Direction,
     EnvelopeRow,
     IdempotencyRow,
@@ -36,7 +38,6 @@ class Change:
 
     `name` is for fail-points and metrics (`submit`, `receive`, `settle`, …). `answers` asks
     for a checkpoint signed in the same transaction, and a receipt for the first entry.
-    `detail` is the erasable text behind the first entry's commitment.
     """
 
     name: str
@@ -44,7 +45,6 @@ class Change:
     puts: tuple[Row, ...] = ()
     deletes: tuple[Row, ...] = ()
     answers: bool = False
-    detail: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -295,6 +295,34 @@ class Store(Protocol):
 
     async def consistency(self, old: int, new: int) -> list[bytes]:
         """Return the RFC 6962 consistency proof between two sizes. Raises Misuse."""
+        ...
+
+    async def inclusion(self, index: int, size: int) -> list[bytes]:
+        """Return the inclusion proof of entry *index* in the tree of *size*. Raises Misuse."""
+        ...
+
+    async def root(self, size: int) -> bytes:
+        """Return the root of the first *size* entries, from the tree that is stored. Raises Misuse."""
+        ...
+
+    async def checkpoint_at(self, size: int) -> str | None:
+        """Return the checkpoint that was signed at *size*, if one was."""
+        ...
+
+    async def first_cosigned(self, index: int) -> list[CosignedRow]:
+        """Return of each witness the earliest cosignature that covers entry *index*, by size."""
+        ...
+
+    async def newest_cosigned(self) -> list[CosignedRow]:
+        """Return the cosignatures at hand under the largest checkpoint that has any."""
+        ...
+
+    async def first_cover(self, origin: str, size: int) -> CoverRow | None:
+        """Return the smallest cosigned checkpoint of a peer's log, of *size* or more, that is held."""
+        ...
+
+    async def receipts_after(self, peer: AuthorityId, entry: int, *, limit: int) -> list[ReceiptRow]:
+        """Return receipts of *peer* that our entries after *entry* recorded, oldest first."""
         ...
 
     def leaves(self, start: int, end: int) -> AsyncIterator[Logged]:

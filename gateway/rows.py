@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Self, TypeVar
 
 from gateway.core.card import Card
+from gateway.core.custody import SealedDetail
 from gateway.core.ids import AuthorityId, CaseId, Digest, MessageId
 from gateway.core.profile import Profile
 
@@ -117,7 +118,8 @@ class MessageRow:
     `entry` is the index of the entry that recorded it: it orders messages. `attempt`,
     `next_ms` and `problem` (code of the last unsigned answer) belong to outgoing ones.
     `envelope_sha256` is the newest posted, or the accepted, envelope; None while held.
-    `attachments` counts them. `findings` is a JSON list without content.
+    `attachments` counts them. `findings` is a JSON list without content. `erased_ms` is when its content
+    was erased, None while it is there.
     """
 
     direction: Direction
@@ -139,6 +141,7 @@ class MessageRow:
     next_ms: int = 0
     problem: str | None = None
     findings: str = "[]"
+    erased_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -421,6 +424,161 @@ class AnnouncementRow:
     took_ms: int | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetailRow:
+    """What the commitment of an entry of ours hides. Key: entry (its index).
+
+    `wrapped_key` and `ciphertext` hold salt and detail at rest (core.custody); without this row the
+    commitment says nothing any more, and every proof still holds.
+    """
+
+    entry: int
+    version: int
+    wrapped_key: bytes
+    ciphertext: bytes
+
+    @classmethod
+    def of(cls, sealed: SealedDetail) -> Self:
+        """Return the row of the detail to which the first entry of a change commits."""
+        box = sealed.box
+        return cls(entry=THIS_ENTRY, version=0, wrapped_key=box.wrapped_key, ciphertext=box.ciphertext)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WitnessedRow:
+    """The newest checkpoint of a peer's log that was cosigned here. Key: origin.
+
+    `text` has the log's two signatures, `cosignatures` are our two lines under it.
+    """
+
+    origin: str
+    version: int
+    peer: AuthorityId
+    size: int
+    text: str
+    cosignatures: str
+    witnessed_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WitnessRow:
+    """A witness of our own log, and how far it has come. Key: name.
+
+    `size` is that of the newest checkpoint that it cosigned, 0 for none; `problem` is the code of the
+    last attempt's failure.
+    """
+
+    name: str
+    version: int
+    size: int
+    asked_ms: int
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CosignedRow:
+    """What a witness put under a checkpoint of our own log. Key: size, witness.
+
+    `lines` are its signature lines; `time_s` is by its clock.
+    """
+
+    size: int
+    witness: str
+    version: int
+    lines: str
+    time_s: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoverRow:
+    """A cosigned checkpoint of a peer's log that covers receipts of it. Key: origin, size.
+
+    `text` is the note with every signature that the peer had at hand.
+    """
+
+    origin: str
+    size: int
+    version: int
+    text: str
+    stored_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BridgeRow:
+    """That the checkpoint of a receipt is the beginning of a cosigned one. Key: origin, size.
+
+    `cover` is the size of that one (`CoverRow`), `proof` the RFC 6962 consistency proof, one hash a line.
+    """
+
+    origin: str
+    size: int
+    version: int
+    cover: int
+    proof: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparedRow:
+    """How far a peer's receipts were compared with its log. Key: peer.
+
+    `entry` is the index of our own entry that recorded the last one of them; -1 before the first.
+    """
+
+    peer: AuthorityId
+    version: int
+    entry: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForkRow:
+    """Two checkpoints that one log signed and that contradict each other. Key: origin, size.
+
+    `size` is that of `first`. `code` is `two_roots` for two roots at that size, which is proof of
+    misbehaviour by itself; `inconsistent` where no consistency proof leads from `first` to `second`.
+    """
+
+    origin: str
+    size: int
+    version: int
+    peer: AuthorityId
+    code: str
+    first: str
+    second: str
+    found_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldRow:
+    """A legal hold on a case: nothing of it is erased. Key: peer, case.
+
+    `entry` recorded it; why is the detail of that entry.
+    """
+
+    peer: AuthorityId
+    case: CaseId
+    version: int
+    added_ms: int
+    entry: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErasureRow:
+    """Messages that one operator proposed to erase, for another one to confirm. Key: id (a UUID).
+
+    `messages` is a JSON list of [direction, peer, id]. `state`: proposed, done or withdrawn.
+    `proposed_by` is the account of the proposer. `entry` recorded the proposal.
+    """
+
+    id: str
+    version: int
+    state: str
+    messages: str
+    proposed_by: str
+    proposed_ms: int
+    changed_ms: int
+    entry: int
+
+
 Row = (
     PeerRow
     | CardRow
@@ -443,5 +601,15 @@ Row = (
     | WebhookRow
     | CursorRow
     | AnnouncementRow
+    | DetailRow
+    | WitnessedRow
+    | WitnessRow
+    | CosignedRow
+    | CoverRow
+    | BridgeRow
+    | ComparedRow
+    | ForkRow
+    | HoldRow
+    | ErasureRow
 )
 AnyRow = TypeVar("AnyRow", bound=Row)

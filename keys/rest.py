@@ -33,6 +33,11 @@ _ONCE = bytes(12)
 _PSEUDONYM_LABEL = b"art18/rest/pseudonym/v1\x01"  # the last byte counts the block, as in HKDF-Expand
 
 
+def fresh_salt() -> bytes:
+    """Return 32 random bytes, which make a commitment untestable for whoever has not got them."""
+    return secrets.token_bytes(KEY_BYTES)
+
+
 @dataclass(frozen=True, slots=True)
 class Box:
     """A sealed value: its wrapped key (nonce, then 48 bytes) and its ciphertext."""

@@ -7,10 +7,11 @@ sealed value to another message, case or upload (protocol §6, "At rest").
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from gateway.core.entry import SALT_BYTES, commitment_to
 from gateway.core.envelope import Content, parse_content
 from gateway.core.errors import Malformed
 from gateway.core.ids import AuthorityId, CaseId, Digest, MessageId, parse_digest
-from keys.rest import Box, StorageKey
+from keys.rest import Box, StorageKey, fresh_salt
 from keys.webhooks import SECRET_BYTES as WEBHOOK_SECRET_BYTES
 
 STREAM_KEY_BYTES = 32
@@ -31,6 +32,14 @@ class UploadKeys:
 
     stream: bytes
     tail: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SealedDetail:
+    """A detail of an entry at rest, and the commitment to it that the entry bears."""
+
+    commitment: str
+    box: Box
 
 
 def box_content(
@@ -94,6 +103,27 @@ def open_webhook(storage: StorageKey, webhook: str, box: Box) -> tuple[bytes, ..
         plaintext[begin : begin + WEBHOOK_SECRET_BYTES]
         for begin in range(0, len(plaintext), WEBHOOK_SECRET_BYTES)
     )
+
+
+def box_detail(storage: StorageKey, detail: bytes) -> SealedDetail:
+    """Seal the *detail* of an entry for its row, with a fresh salt."""
+    salt = fresh_salt()
+    commitment = commitment_to(salt, detail)
+    return SealedDetail(commitment, storage.seal(salt + detail, _context("detail", commitment)))
+
+
+def open_detail(storage: StorageKey, commitment: str, box: Box) -> bytes:
+    """Return the detail to which an entry's *commitment* is, from the box of `box_detail`.
+
+    Raises:
+        keys.errors.CannotOpen: the box is of another entry, or altered.
+        Malformed: what is in it is not what the entry commits to.
+    """
+    plaintext = storage.open(box, _context("detail", commitment))
+    salt, detail = plaintext[:SALT_BYTES], plaintext[SALT_BYTES:]
+    if commitment_to(salt, detail) != commitment:
+        raise Malformed("a detail that its entry does not commit to")
+    return detail
 
 
 def subject_pseudonym(storage: StorageKey, identity: str) -> str:

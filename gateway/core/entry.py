@@ -53,20 +53,30 @@ _ALWAYS = frozenset({"v", "event", "entry_id", "time", "authority", "outcome"})
 _OPTIONAL = frozenset(
     {"peer", "message_id", "envelope_sha256", "message_sha256", "reason", "actor_ref", "commitment"}
 )
+
+
+def _parse_commitment(value: object) -> str:
+    if len(from_b64url(value)) != COMMITMENT_BYTES:
+        raise Malformed("a commitment has 32 bytes")
+    return as_text(value)
+
+
 _FORMS: Mapping[str, Callable[[object], object]] = {
     "peer": parse_authority,
     "message_id": parse_message_id,
     "envelope_sha256": parse_digest,
     "message_sha256": parse_digest,
+    "commitment": _parse_commitment,
 }
 """How members of an entry that have a form of their own are parsed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """What a decision wants logged; the log adds id, time, authority and commitment.
+    """What a decision wants logged; the log adds id, time and authority.
 
-    `extra` holds further members, plain ASCII or integers, that the event calls for.
+    `commitment` is to a detail that is kept apart, and can be erased. `extra` holds further members,
+    plain ASCII or integers, that the event calls for.
     """
 
     event: str
@@ -77,6 +87,7 @@ class Draft:
     message_sha256: Digest | None = None
     reason: str | None = None
     actor_ref: str | None = None
+    commitment: str | None = None
     extra: tuple[tuple[str, str | int], ...] = ()
 
 
@@ -108,9 +119,7 @@ def opened(event: str, reason: str | None) -> bool:
     return (event, reason) not in _UNOPENED
 
 
-def encode_entry(
-    draft: Draft, *, authority: AuthorityId, entry_id: str, time_ms: int, commitment: str | None = None
-) -> bytes:
+def encode_entry(draft: Draft, *, authority: AuthorityId, entry_id: str, time_ms: int) -> bytes:
     """Return the leaf of *draft*: RFC 8785, at most 4 KiB.
 
     Raises:
@@ -123,7 +132,7 @@ def encode_entry(
         "message_sha256": draft.message_sha256,
         "reason": draft.reason,
         "actor_ref": draft.actor_ref,
-        "commitment": commitment,
+        "commitment": draft.commitment,
     }
     found: dict[str, object] = {
         "v": 1,
@@ -159,7 +168,7 @@ def parse_entry(leaf: bytes) -> Entry:
     return entry
 
 
-def commitment(salt: bytes, detail: bytes) -> str:
+def commitment_to(salt: bytes, detail: bytes) -> str:
     """Return the commitment to *detail* under *salt*: 32 bytes, fresh for each (protocol §9).
 
     Without the salt it cannot be tested for a guessed detail, so that erasing both erases.
@@ -201,8 +210,6 @@ def _interpret(found: Mapping[str, object], leaf: bytes) -> Entry:
     peer, message_id = found.get("peer"), found.get("message_id")
     envelope, message = found.get("envelope_sha256"), found.get("message_sha256")
     actor, committed = found.get("actor_ref"), found.get("commitment")
-    if committed is not None and len(from_b64url(committed)) != COMMITMENT_BYTES:
-        raise Malformed("a commitment has 32 bytes")
     entry = Entry(
         event=as_text(found["event"]),
         outcome=as_text(found["outcome"]),
@@ -215,7 +222,7 @@ def _interpret(found: Mapping[str, object], leaf: bytes) -> Entry:
         message_sha256=None if message is None else parse_digest(message),
         reason=None if "reason" not in found else as_text(found["reason"]),
         actor_ref=None if actor is None else as_text(actor),
-        commitment=None if committed is None else as_text(committed),
+        commitment=None if committed is None else _parse_commitment(committed),
         extra=tuple(
             (name, value)
             for name, value in sorted(found.items())

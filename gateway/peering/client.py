@@ -25,7 +25,7 @@ from gateway.core.errors import Malformed
 from gateway.core.ids import Digest, MessageId
 from gateway.core.profile import MAX_BYTES as MAX_PROFILE_BYTES
 from gateway.core.proof import Receipt, parse_hashes
-from gateway.core.strict import parse_object
+from gateway.core.strict import parse_object, sha256
 from gateway.peering.replies import PeerUnavailable, Raw, Reply, batch_of, offset_of, reply_of, text_of
 from gateway.peering.tls import client_context
 from keys.certificates import TlsKey
@@ -166,6 +166,15 @@ class PeerClient:
             return parse_hashes(text)
         except Malformed:
             raise PeerUnavailable("bad_answer") from None
+
+    async def held_checkpoint(self, origin: str) -> str | None:
+        """Return the newest checkpoint of the log *origin* that the peer holds; None if it holds none.
+
+        It is a signed note with every cosignature that the peer has at hand. Raises PeerUnavailable.
+        """
+        path = f"/v1/witness/{sha256(origin.encode())}/checkpoint"
+        raw = await self._call("GET", path, limit=_MAX_NOTE_BYTES)
+        return None if raw.status == HTTPStatus.NOT_FOUND else text_of(raw)
 
     async def card(self, sequence: int | None = None) -> bytes | None:
         """Return the peer's newest card, or that with *sequence*; None if there is none."""

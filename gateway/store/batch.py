@@ -13,7 +13,7 @@ from itertools import chain
 
 import sqlalchemy as sa
 
-from gateway.core.entry import commitment, encode_entry
+from gateway.core.entry import encode_entry
 from gateway.core.errors import GatewayFault
 from gateway.core.ids import AuthorityId
 from gateway.core.merkle import inclusion, leaf_hash
@@ -24,7 +24,6 @@ from gateway.rows import Direction, MessageRow, NoticeRow, PeerRow, Row
 from gateway.store.database import BadRow, Transaction
 from gateway.store.ledger import (
     ADD_CHECKPOINT,
-    ADD_DETAILS,
     ADD_ENTRIES,
     ADD_NODES,
     MOVE_HEAD,
@@ -65,12 +64,11 @@ class Pen:
 class Waiting:
     """A change whose caller waits; `signs` stands for a checkpoint wanted for its own sake.
 
-    Ids and salt are drawn when it is handed in, so that an attempt repeats them.
+    Ids are drawn when it is handed in, so that an attempt repeats them.
     """
 
     change: Change
     entry_ids: tuple[str, ...] = ()
-    salt: bytes = b""
     signs: bool = False
     waiter: Waiter[Recorded | Checkpoint] | None = None
 
@@ -91,7 +89,6 @@ class _Judged:
     logged: dict[int, tuple[Logged, ...]]
     faults: dict[int, GatewayFault]
     rows: list[dict[str, object]]
-    details: list[dict[str, object]]
 
 
 async def write_batch(
@@ -153,7 +150,7 @@ async def write_batch(
 
 def _judge(pen: Pen, batch: list[Waiting], shelf: Shelf, size: int, time_ms: int) -> _Judged:
     """Decide which changes hold, one after the other, and draw up their entries from *size* on."""
-    judged = _Judged({}, {}, [], [])
+    judged = _Judged({}, {}, [])
     for position, waiting in enumerate(batch):
         change = waiting.change
         try:
@@ -175,27 +172,18 @@ def _judge(pen: Pen, batch: list[Waiting], shelf: Shelf, size: int, time_ms: int
                     "time_ms": time_ms,
                 }
             )
-        if change.detail is not None:
-            judged.details.append({"entry": size, "salt": waiting.salt, "detail": change.detail})
         size += len(logged)
     return judged
 
 
 def _entries(pen: Pen, waiting: Waiting, size: int, time_ms: int) -> tuple[Logged, ...]:
     change = waiting.change
-    if not change.entries and (change.answers or change.detail is not None):
-        raise BadRow("a change without an entry answers nothing and has no detail")
-    committed = None if change.detail is None else commitment(waiting.salt, change.detail)
+    if not change.entries and change.answers:
+        raise BadRow("a change without an entry answers nothing")
     return tuple(
         Logged(
             index=size + offset,
-            leaf=encode_entry(
-                draft,
-                authority=pen.authority,
-                entry_id=entry_id,
-                time_ms=time_ms,
-                commitment=committed if offset == 0 else None,
-            ),
+            leaf=encode_entry(draft, authority=pen.authority, entry_id=entry_id, time_ms=time_ms),
             time_ms=time_ms,
         )
         for offset, (entry_id, draft) in enumerate(zip(waiting.entry_ids, change.entries, strict=True))
@@ -212,8 +200,6 @@ async def _write_entries(transaction: Transaction, judged: _Judged, growth: Grow
         await transaction.write(
             ADD_NODES, [{"level": level, "index": index, "hash": node} for level, index, node in growth.made]
         )
-    if judged.details:
-        await transaction.write(ADD_DETAILS, judged.details)
 
 
 def _proofs(batch: list[Waiting], judged: _Judged, growth: Growth) -> dict[int, list[bytes]]:

@@ -7,11 +7,9 @@ process released, it is broken: nothing is written or signed until the process s
 """
 
 import asyncio
-import secrets
 
 import structlog
 
-from gateway.core.entry import SALT_BYTES
 from gateway.core.errors import GatewayFault, Unavailable
 from gateway.core.note import Checkpoint
 from gateway.ports import Change, Entropy, Recorded
@@ -73,7 +71,6 @@ class Committer:
             Waiting(
                 change=change,
                 entry_ids=tuple(self._entropy.uuid4() for _ in change.entries),
-                salt=b"" if change.detail is None else secrets.token_bytes(SALT_BYTES),
                 waiter=asyncio.get_running_loop().create_future(),
             )
         )

@@ -9,7 +9,7 @@ from gateway.core.errors import GatewayFault
 from gateway.core.merkle import Frontier, NodeGetter, peak_nodes
 from gateway.store.database import Database, Transaction
 from gateway.store.statements import Lookup, Statement, insert
-from gateway.store.tables import checkpoints, details, entries, head, nodes
+from gateway.store.tables import checkpoints, entries, head, nodes
 
 HEAD_ID = 1
 
@@ -25,7 +25,7 @@ MOVE_HEAD = Statement(
 )
 NODES = Lookup((nodes.c.level, nodes.c.index, nodes.c.hash), (nodes.c.level, nodes.c.index))
 ADD_HEAD, ADD_ENTRIES, ADD_NODES = insert(head), insert(entries), insert(nodes)
-ADD_CHECKPOINT, ADD_DETAILS = insert(checkpoints), insert(details)
+ADD_CHECKPOINT = insert(checkpoints)
 
 
 class LogStopped(GatewayFault):

@@ -18,13 +18,21 @@ from gateway.rows import (
     AnswerRow,
     AnyRow,
     BlobRow,
+    BridgeRow,
     CardRow,
     CaseRow,
+    ComparedRow,
     ConflictRow,
     ContentRow,
+    CosignedRow,
+    CoverRow,
     CurrentProfileRow,
     CursorRow,
+    DetailRow,
     EnvelopeRow,
+    ErasureRow,
+    ForkRow,
+    HoldRow,
     IdempotencyRow,
     MessageRow,
     NoticeRow,
@@ -35,6 +43,8 @@ from gateway.rows import (
     TokenRow,
     UploadRow,
     WebhookRow,
+    WitnessedRow,
+    WitnessRow,
 )
 
 Key = tuple[str | int, ...]
@@ -159,6 +169,16 @@ _KINDS: tuple[Kind[Any], ...] = (
     _kind(WebhookRow, "webhooks", "id"),
     _kind(CursorRow, "cursors", "webhook"),
     _kind(AnnouncementRow, "announcements", "webhook", "entry", small=False),
+    _kind(DetailRow, "details", "entry"),
+    _kind(WitnessedRow, "witnessed", "origin", small=False),
+    _kind(WitnessRow, "witnesses", "name"),
+    _kind(CosignedRow, "cosigned", "size", "witness", small=False),
+    _kind(CoverRow, "covers", "origin", "size", small=False),
+    _kind(BridgeRow, "bridges", "origin", "size", small=False),
+    _kind(ComparedRow, "compared", "peer"),
+    _kind(ForkRow, "forks", "origin", "size", small=False),
+    _kind(HoldRow, "holds", "peer", "case"),
+    _kind(ErasureRow, "erasures", "id", small=False),
 )
 KINDS: Mapping[type[Any], Kind[Any]] = {kind.row: kind for kind in _KINDS}
 
@@ -173,6 +193,9 @@ alarms = KINDS[AlarmRow].table
 notices = KINDS[NoticeRow].table
 announcements = KINDS[AnnouncementRow].table
 idempotency = KINDS[IdempotencyRow].table
+cosigned = KINDS[CosignedRow].table
+covers = KINDS[CoverRow].table
+details = KINDS[DetailRow].table
 
 entries = sa.Table(
     "entries",
@@ -216,14 +239,6 @@ checkpoints = sa.Table(
     sa.Column("size", INTEGER, primary_key=True, autoincrement=False),
     sa.Column("text", sa.Text, nullable=False),
 )
-details = sa.Table(
-    "details",
-    metadata,
-    sa.Column("entry", INTEGER, primary_key=True, autoincrement=False),
-    sa.Column("salt", sa.LargeBinary, nullable=False),
-    sa.Column("detail", sa.LargeBinary, nullable=False),
-)
-"""What the commitments of entries hide; a row can be erased without touching the log."""
 
 REFUSALS = ("relay.refused", "relay.conflict")
 """The events of signed refusals of envelopes, which are limited for each peer."""
@@ -272,6 +287,8 @@ sa.Index(None, announcements.c.changed_ms)
 sa.Index(None, uploads.c.claimed_by)
 _where("ix_entries_refused", refused(), entries.c.peer, entries.c.time_ms)
 sa.Index(None, receipts.c.id)
+_where("ix_receipts_list_peer", listed(receipts.c.recorded_ms), receipts.c.peer, receipts.c.entry)
+sa.Index(None, cosigned.c.witness, cosigned.c.size)
 sa.Index(None, entries.c.message_id)
 sa.Index(None, entries.c.time_ms, entries.c.index)
 for _listed in (entries.c.event, entries.c.peer):

@@ -7,17 +7,28 @@ from typing import Any
 import sqlalchemy as sa
 
 from gateway.core.errors import Misuse
-from gateway.core.merkle import NodeGetter, consistency, consistency_nodes, inclusion, inclusion_nodes
+from gateway.core.ids import AuthorityId
+from gateway.core.merkle import (
+    Frontier,
+    NodeGetter,
+    consistency,
+    consistency_nodes,
+    inclusion,
+    inclusion_nodes,
+    peak_nodes,
+)
 from gateway.core.proof import Receipt, encode_proof
 from gateway.ports import EntryFilter, Logged
+from gateway.rows import CosignedRow, CoverRow, ReceiptRow
 from gateway.store.database import Database
 from gateway.store.ledger import NODES, node_getter
-from gateway.store.statements import Statement, limited, steered
-from gateway.store.tables import checkpoints, entries, head, listed
+from gateway.store.statements import Statement, limited, named, steered
+from gateway.store.tables import KINDS, checkpoints, cosigned, covers, entries, head, listed, receipts
 
 _PAGE = 500
 _COLUMNS = (entries.c.index, entries.c.leaf, entries.c.time_ms)
 _INDEX = sa.bindparam("index", type_=sa.BigInteger)
+_SIZE = sa.bindparam("size", type_=sa.BigInteger)
 
 ENTRY = Statement(sa.select(*_COLUMNS).where(entries.c.index == _INDEX), brief=True)
 LEAVES = Statement(
@@ -82,6 +93,41 @@ def list_of_entries(filtered: tuple[str, ...], *, after: bool, before: bool, pag
     return limited(found.order_by(entries.c.index))
 
 
+CHECKPOINT_AT = Statement(sa.select(checkpoints.c.text).where(checkpoints.c.size == _SIZE), brief=True)
+_EARLIEST = (
+    sa.select(cosigned.c.witness, sa.func.min(cosigned.c.size).label("size"))
+    .where(cosigned.c.size > _INDEX)
+    .group_by(cosigned.c.witness)
+    .subquery("earliest")
+)
+FIRST_COSIGNED = Statement(
+    sa.select(cosigned)
+    .join(
+        _EARLIEST,
+        sa.and_(cosigned.c.witness == _EARLIEST.c.witness, cosigned.c.size == _EARLIEST.c.size),
+    )
+    .order_by(cosigned.c.size, cosigned.c.witness)
+)
+NEWEST_COSIGNED = Statement(
+    sa.select(cosigned)
+    .where(cosigned.c.size == sa.select(sa.func.max(cosigned.c.size)).scalar_subquery())
+    .order_by(cosigned.c.witness)
+)
+
+RECEIPTS_AFTER = limited(
+    sa.select(receipts)
+    .where(
+        listed(receipts.c.recorded_ms),
+        named(receipts.c.peer),
+        receipts.c.entry > sa.bindparam("entry", type_=sa.BigInteger),
+    )
+    .order_by(receipts.c.entry)
+)
+FIRST_COVER = limited(
+    sa.select(covers).where(named(covers.c.origin), covers.c.size >= _SIZE).order_by(covers.c.size)
+)
+
+
 class TrailReads:
     """The reading half of `ports.Store` for the audit log."""
 
@@ -125,6 +171,45 @@ class TrailReads:
         if new > (await self._database.fetch(SIZE))[0][0]:
             raise Misuse(400, "no_such_size", "the log is not that large")
         return consistency(old, new, await self._nodes(consistency_nodes(old, new)))
+
+    async def inclusion(self, index: int, size: int) -> list[bytes]:
+        """Return the inclusion proof of entry *index* in the tree of *size*. Raises Misuse."""
+        if size > (await self._database.fetch(SIZE))[0][0]:
+            raise Misuse(400, "no_such_size", "the log is not that large")
+        return inclusion(index, size, await self._nodes(inclusion_nodes(index, size)))
+
+    async def root(self, size: int) -> bytes:
+        """Return the root of the first *size* entries, from the tree that is stored. Raises Misuse."""
+        if size > (await self._database.fetch(SIZE))[0][0]:
+            raise Misuse(400, "no_such_size", "the log is not that large")
+        node = await self._nodes(peak_nodes(size))
+        return Frontier(size, tuple(node(level, index) for level, index in peak_nodes(size))).root()
+
+    async def checkpoint_at(self, size: int) -> str | None:
+        """Return the checkpoint that was signed at *size*, if one was."""
+        found = await self._database.fetch(CHECKPOINT_AT, size=size)
+        return found[0][0] if found else None
+
+    async def first_cosigned(self, index: int) -> list[CosignedRow]:
+        """Return of each witness the earliest cosignature that covers entry *index*, by size."""
+        kind = KINDS[CosignedRow]
+        return [kind.build(tuple(row)) for row in await self._database.fetch(FIRST_COSIGNED, index=index)]
+
+    async def newest_cosigned(self) -> list[CosignedRow]:
+        """Return the cosignatures at hand under the largest checkpoint that has any."""
+        kind = KINDS[CosignedRow]
+        return [kind.build(tuple(row)) for row in await self._database.fetch(NEWEST_COSIGNED)]
+
+    async def receipts_after(self, peer: AuthorityId, entry: int, *, limit: int) -> list[ReceiptRow]:
+        """Return receipts of *peer* that our entries after *entry* recorded, oldest first."""
+        kind = KINDS[ReceiptRow]
+        found = await self._database.fetch(RECEIPTS_AFTER, peer=peer, entry=entry, limit=limit)
+        return [kind.build(tuple(row)) for row in found]
+
+    async def first_cover(self, origin: str, size: int) -> CoverRow | None:
+        """Return the smallest cosigned checkpoint of a peer's log, of *size* or more, that is held."""
+        found = await self._database.fetch(FIRST_COVER, origin=origin, size=size, limit=1)
+        return KINDS[CoverRow].build(tuple(found[0])) if found else None
 
     async def _proved(self, index: int) -> Receipt | None:
         """Return entry *index* with a proof, or None when no checkpoint covers it."""

@@ -20,7 +20,7 @@ from gateway.core.strict import as_list, as_object, as_text, parse_object
 from gateway.peering.directory import PinnedPeer
 from gateway.peering.settlement import move_case, newest_links, open_case
 from gateway.ports import Change, MessageFilter
-from gateway.rows import THIS_ENTRY, CaseRow, Direction, MessageRow, Row, UploadRow
+from gateway.rows import THIS_ENTRY, CaseRow, DetailRow, Direction, MessageRow, Row, UploadRow
 from gateway.web.context import Context
 from gateway.web.documents import encode
 from gateway.web.drafts import Frame, MessageDraft, parse_draft
@@ -129,14 +129,12 @@ class Submission:
         rows = [*self._rows(judged, parcel), *await new_rows(self._store, judged.subjects, judged.case)]
         if keyed is not None:
             rows.append(keyed.row(_CREATED, encode(answer), judged.now_ms))
-        await self._store.record(
-            Change(
-                name="submit",
-                entries=self._entries(judged, parcel),
-                puts=tuple(rows),
-                detail=None if judged.overridden is None else judged.overridden.encode(),
-            )
-        )
+        first, *others = self._entries(judged, parcel)
+        if judged.overridden is not None:
+            sealed = custody.box_detail(self._context.keyring().storage, judged.overridden.encode())
+            first = replace(first, commitment=sealed.commitment)
+            rows.append(DetailRow.of(sealed))
+        await self._store.record(Change(name="submit", entries=(first, *others), puts=tuple(rows)))
         return self._submitted(_CREATED, answer)
 
     def _submitted(self, status: int, answer: Mapping[str, object]) -> Submitted:

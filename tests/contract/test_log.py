@@ -1,30 +1,32 @@
 """The audit log: it grows consistently, and every receipt verifies."""
 
 import asyncio
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 import sqlalchemy as sa
 
-from gateway.core.entry import Draft, commitment, parse_entry
+from gateway.core.custody import box_detail, open_detail
+from gateway.core.entry import Draft, parse_entry
 from gateway.core.errors import Misconfigured, Misuse
 from gateway.core.merkle import EMPTY_ROOT, Frontier, leaf_hash, root, verify_consistency, verify_inclusion
 from gateway.core.note import verify_checkpoint
 from gateway.core.proof import Receipt, parse_proof, parse_receipt
 from gateway.ports import Change
+from gateway.rows import CosignedRow, DetailRow
 from gateway.store import SqlStore
 from gateway.store.statements import Statement
-from gateway.store.tables import details, nodes
+from gateway.store.tables import nodes
 from gateway.store.trail import NEWEST, TrailReads
+from keys.errors import CannotOpen
+from keys.rest import Box, StorageKey
 from keys.signing import LogKeys
 from tests.contract.conftest import Place
 from tests.support.authorities import NOW_MS, FixedClock
 from tests.support.rows import answer, change, draft
 from tests.support.stores import AUTHORITY, log_identity
 
-DETAIL_OF_FIRST = Statement(
-    sa.select(details.c.salt, details.c.detail).where(details.c.entry == sa.text("0"))
-)
 ALL_NODES = Statement(sa.select(nodes))
 
 
@@ -66,13 +68,57 @@ async def test_an_entry_says_what_its_draft_says(store: SqlStore, clock: FixedCl
 
 
 async def test_a_detail_is_kept_apart_behind_the_commitment_of_the_first_entry(store: SqlStore):
-    recorded = await store.record(change(entries=2, detail=b"who and why"))
+    storage = StorageKey.generate()
+    sealed = box_detail(storage, b"who and why")
+    entry = replace(draft(), commitment=sealed.commitment)
+    recorded = await store.record(Change(name="test", entries=(entry, draft()), puts=(DetailRow.of(sealed),)))
 
-    ((salt, detail),) = await store._database.fetch(DETAIL_OF_FIRST)
     first, second = (parse_entry(entry.leaf) for entry in recorded.entries)
-    assert bytes(detail) == b"who and why"
-    assert first.commitment == commitment(bytes(salt), b"who and why")
-    assert second.commitment is None
+    assert (first.commitment, second.commitment) == (sealed.commitment, None)
+    row = await store.get(DetailRow, recorded.entries[0].index)
+    assert b"who" not in row.ciphertext
+    box = Box(row.wrapped_key, row.ciphertext)
+    assert open_detail(storage, first.commitment, box) == b"who and why"
+    with pytest.raises(CannotOpen):
+        open_detail(storage, "A" * 43, box)
+
+    await store.record(Change(name="test", deletes=(row,)))
+    assert (await store.receipt(0)).entry == recorded.entries[0].leaf
+
+
+async def test_the_tree_of_any_size_is_read_from_what_is_stored(store: SqlStore):
+    await grow(store, 21)
+    hashes = await leaf_hashes(store, 21)
+    for size in range(22):
+        assert await store.root(size) == root(hashes[:size])
+        for index in range(size):
+            verify_inclusion(
+                hashes[index], index, size, await store.inclusion(index, size), root(hashes[:size])
+            )
+    with pytest.raises(Misuse):
+        await store.root(22)
+    with pytest.raises(Misuse):
+        await store.inclusion(3, 22)
+
+
+async def test_cosignatures_are_found_by_what_they_cover(store: SqlStore):
+    await grow(store, 3)
+    first = await store.checkpoint()
+    await grow(store, 2)
+    second = await store.checkpoint()
+    one, other = (
+        CosignedRow(size=first.size, witness="a.example/witness", version=0, lines="1", time_s=1),
+        CosignedRow(size=second.size, witness="b.example/witness", version=0, lines="2", time_s=2),
+    )
+    later = replace(one, size=second.size, lines="3")
+    await store.record(Change(name="test", puts=(one, other, later)))
+
+    assert [row.lines for row in await store.first_cosigned(0)] == ["1", "2"]
+    assert [row.lines for row in await store.first_cosigned(3)] == ["3", "2"]
+    assert await store.first_cosigned(5) == []
+    assert [row.lines for row in await store.newest_cosigned()] == ["3", "2"]
+    assert await store.checkpoint_at(3) == first.text
+    assert await store.checkpoint_at(4) is None
 
 
 async def test_only_a_change_that_answers_has_a_receipt(store: SqlStore):

@@ -439,6 +439,7 @@ async def test_leaves_are_given_in_pages_and_in_order(store: SqlStore, monkeypat
         (questions.TICKING, {"limit": 1}, "ix_cases_clock"),
         (questions.UNRECEIPTED, {"code": "x", "limit": 1}, "ix_messages_queued"),
         (questions.RECEIPTS, {"peer": PEER, "id": "x"}, "ix_receipts_id"),
+        (trail.RECEIPTS_AFTER, {"peer": PEER, "entry": 1, "limit": 1}, "ix_receipts_list_peer"),
         (questions.list_of_messages(frozenset(), paged=True), {"cursor": 1, "limit": 1}, "ix_messages_entry"),
     ],
 )

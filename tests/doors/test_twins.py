@@ -10,13 +10,15 @@ import pytest
 import schemas
 from gateway.core import case as cases
 from gateway.core.clocks import CLOCKS
+from gateway.core.custody import open_detail
 from gateway.core.entry import parse_entry
 from gateway.core.errors import Misuse
 from gateway.core.strict import parse_time, time_text
 from gateway.peering.replies import Reply
 from gateway.peering.settlement import open_case
-from gateway.rows import AlarmRow, Direction, MessageRow
+from gateway.rows import AlarmRow, DetailRow, Direction, MessageRow
 from gateway.workers.timekeeper import Timekeeper
+from keys.rest import Box
 from tests.support.authorities import PERIODS_MS, message
 from tests.support.table import Table, lay
 
@@ -91,7 +93,11 @@ async def test_the_twin_is_stopped_and_goes_with_a_reason(number, tmp_path):
     row = await table.submit(step["by"], draft | {"override": {"reason": REASON}})
 
     assert here.store.disk.drafts[-1].extra == (("errors_overridden", 1),)
-    assert here.store.disk.details == {row.entry: REASON.encode()}
+    (detail,) = here.store.of(DetailRow)
+    committed = parse_entry(here.store.disk.log[row.entry].leaf).commitment
+    box = Box(detail.wrapped_key, detail.ciphertext)
+    assert detail.entry == row.entry
+    assert open_detail(here.party.keyring.storage, committed, box) == REASON.encode()
     assert told(await table.carry(step["by"], row)) == (201, "relay.accepted", None)
     arrived = await there.message(here.id, row.id, Direction.IN)
     assert grave(json.loads(arrived.findings)) == expected

@@ -12,7 +12,7 @@ from gateway.core.entry import Draft, encode_entry
 from gateway.core.errors import Stale
 from gateway.core.event import FEED_TYPES, TELLINGS, Event, members_of, type_of
 from gateway.core.ids import AuthorityId, CaseId, MessageId
-from gateway.core.merkle import Frontier, inclusion, leaf_hash
+from gateway.core.merkle import Frontier, consistency, inclusion, leaf_hash, root
 from gateway.core.note import Checkpoint, sign_checkpoint
 from gateway.core.proof import Receipt, encode_proof
 from gateway.ports import (
@@ -31,6 +31,8 @@ from gateway.rows import (
     AlarmRow,
     AnnouncementRow,
     CaseRow,
+    CosignedRow,
+    CoverRow,
     Direction,
     EnvelopeRow,
     MessageRow,
@@ -59,10 +61,10 @@ class Disk:
     rows: dict[Place, Row] = field(default_factory=dict)
     log: list[Logged] = field(default_factory=list)
     drafts: list[Draft] = field(default_factory=list)
-    details: dict[int, bytes] = field(default_factory=dict)
     frontier: Frontier = field(default_factory=Frontier)
     nodes: dict[tuple[int, int], bytes] = field(default_factory=dict)
     signed: Checkpoint | None = None
+    checkpoints: dict[int, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -91,8 +93,6 @@ class MemoryStore:
             else:
                 self.rows[place] = row
         entries = tuple(self._append(draft) for draft in change.entries)
-        if change.detail is not None:
-            self.disk.details[entries[0].index] = change.detail
         receipt = self._receipt(entries[0].index) if change.answers else None
         self.outbox.notify()
         if entries:
@@ -145,8 +145,9 @@ class MemoryStore:
     def _receipt(self, index: int) -> Receipt:
         disk, size = self.disk, self.disk.frontier.size
         if disk.signed is None or disk.signed.size != size:
-            root, time_ms = disk.frontier.root(), disk.log[-1].time_ms
-            disk.signed = sign_checkpoint(self.party.origin, size, root, time_ms, self.party.keyring.log)
+            top, time_ms = disk.frontier.root(), disk.log[-1].time_ms
+            disk.signed = sign_checkpoint(self.party.origin, size, top, time_ms, self.party.keyring.log)
+            disk.checkpoints[size] = disk.signed.text
         hashes = inclusion(index, size, lambda level, at: disk.nodes[level, at])
         return Receipt(disk.log[index].leaf, encode_proof(index, hashes, disk.signed.text))
 
@@ -271,6 +272,45 @@ class MemoryStore:
 
     async def receipt(self, index: int) -> Receipt:
         return self._receipt(index)
+
+    async def receipts_after(self, peer: AuthorityId, entry: int, *, limit: int) -> list[ReceiptRow]:
+        return [row for row in self.of(ReceiptRow, peer=peer) if row.entry > entry][:limit]
+
+    async def first_cover(self, origin: str, size: int) -> CoverRow | None:
+        found = [row for row in self.of(CoverRow, origin=origin) if row.size >= size]
+        return min(found, key=lambda row: row.size, default=None)
+
+    async def first_cosigned(self, index: int) -> list[CosignedRow]:
+        earliest: dict[str, CosignedRow] = {}
+        for row in sorted(self.of(CosignedRow), key=lambda row: (row.size, row.witness)):
+            if row.size > index:
+                earliest.setdefault(row.witness, row)
+        return list(earliest.values())
+
+    async def newest_cosigned(self) -> list[CosignedRow]:
+        rows = self.of(CosignedRow)
+        largest = max((row.size for row in rows), default=None)
+        return sorted((row for row in rows if row.size == largest), key=lambda row: row.witness)
+
+    async def checkpoint(self) -> Checkpoint:
+        self._receipt(0)
+        assert self.disk.signed is not None
+        return self.disk.signed
+
+    async def checkpoint_at(self, size: int) -> str | None:
+        return self.disk.checkpoints.get(size)
+
+    async def root(self, size: int) -> bytes:
+        return root(leaf_hash(one.leaf) for one in self.disk.log[:size])
+
+    async def consistency(self, old: int, new: int) -> list[bytes]:
+        return consistency(old, new, lambda level, at: self.disk.nodes[level, at])
+
+    async def inclusion(self, index: int, size: int) -> list[bytes]:
+        return inclusion(index, size, lambda level, at: self.disk.nodes[level, at])
+
+    async def entry(self, index: int) -> Logged | None:
+        return self.disk.log[index] if index < len(self.disk.log) else None
 
     async def entries(
         self, where: EntryFilter, *, cursor: int | None = None, limit: int = 50
