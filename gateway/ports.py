@@ -11,6 +11,7 @@ from typing import Protocol
 
 from gateway.core.entry import Draft
 from gateway.core.event import FEED_TYPES, Event
+from gateway.core.examination import Unsound
 from gateway.core.ids import AuthorityId, CaseId, MessageId
 from gateway.core.note import Checkpoint
 from gateway.core.proof import Receipt
@@ -127,6 +128,15 @@ class Backlog:
     notices: int
     alarms: int
     log_size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examined:
+    """What examining the own log found: the newest checkpoint (text and size), the first thing wrong."""
+
+    checkpoint: str
+    size: int
+    fault: Unsound | None
 
 
 class Store(Protocol):
@@ -327,6 +337,14 @@ class Store(Protocol):
 
     def leaves(self, start: int, end: int) -> AsyncIterator[Logged]:
         """Yield the entries from *start* up to, not with, *end*: for verifying the log."""
+        ...
+
+    async def examine(self, *, every_signature: bool = False) -> Examined:
+        """Examine the whole log, row by row (core.examination).
+
+        The signature of the newest checkpoint is verified, and those of all if something is wrong or
+        *every_signature* is wanted: each takes as long as a hundred entries.
+        """
         ...
 
     # -- events and webhooks

@@ -7,15 +7,16 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from gateway.core.errors import Malformed, Misconfigured, Misuse, NotProved
+from gateway.core.errors import Malformed, Misconfigured, Misuse, NotProved, Unavailable
 from gateway.core.ids import AuthorityId
 from gateway.core.merkle import EMPTY_ROOT
 from gateway.core.note import Checkpoint, verify_checkpoint
 from gateway.core.proof import Receipt
-from gateway.ports import Change, Clock, Entropy, Meter, Probe, Recorded, Unmetered
+from gateway.ports import Change, Clock, Entropy, Examined, Meter, Probe, Recorded, Unmetered
 from gateway.store.batch import Pen
 from gateway.store.committer import Committer
 from gateway.store.database import BadRow, Database, Transaction
+from gateway.store.examiner import Examiner
 from gateway.store.feed import FeedReads
 from gateway.store.ledger import ADD_HEAD, HEAD, HEAD_ID, LogStopped, opened_head
 from gateway.store.metered import MeteredDatabase
@@ -73,6 +74,13 @@ class SqlStore(RowReads, TrailReads, FeedReads):
         if signed == size:
             return verify_checkpoint(text, self._pen.identity)
         return await self._committer.checkpoint()
+
+    async def examine(self, *, every_signature: bool = False) -> Examined:
+        """Examine the whole log, row by row, under a checkpoint of it as it stands if one can be signed."""
+        with suppress(Unavailable, Malformed, NotProved):  # what is wrong is what the examination finds
+            await self.checkpoint()
+        examiner = Examiner(self._database, self._pen.authority, self._pen.identity)
+        return await examiner.examine(every_signature=every_signature)
 
     async def own_route(self, peer: str) -> bool:
         """Return whether this process is the one that delivers to *peer* now."""

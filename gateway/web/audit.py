@@ -3,25 +3,22 @@
 Who reads entries leaves one: it is durable before the first byte of the answer.
 """
 
-import asyncio
-from dataclasses import dataclass, field
 from http import HTTPStatus
 
 from aiohttp import web
 
 from gateway.core.entry import Draft, Entry, parse_entry
-from gateway.core.errors import Malformed, Misuse, Untrusted
+from gateway.core.errors import Malformed, Misuse
 from gateway.core.ids import parse_authority, parse_message_id
-from gateway.core.merkle import Frontier, leaf_hash
-from gateway.core.note import verify_checkpoint
+from gateway.core.note import parse_head
+from gateway.core.signed_note import parse_note
 from gateway.core.strict import b64, time_text
 from gateway.ports import Change, EntryFilter, Logged
 from gateway.web.context import CONTEXT
-from gateway.web.documents import Page, number, query, respond, respond_page, time_or_none
+from gateway.web.documents import Page, flag, number, query, respond, respond_page, time_or_none
 from gateway.web.middleware import BEARER
 
 _TEXT = "text/plain"
-_PIECE = 500
 
 
 async def index(request: web.Request) -> web.Response:
@@ -64,73 +61,33 @@ async def checkpoint(request: web.Request) -> web.Response:
 
 
 async def verify(request: web.Request) -> web.Response:
-    """Compute the root of the whole log from its entries; compare it with the signed checkpoint.
-
-    Nothing of what the database says about the tree is used but the entries themselves.
-    """
-    query(request)
+    """Examine every row of the log: entries, tree, checkpoints, head; say what is wrong first, and where."""
+    asked = query(request, "signatures")
+    every = flag(asked.get("signatures"), what="signatures")
     context = request.app[CONTEXT]
-    newest = await context.store.checkpoint()
-    found = _Recomputed(context.directory.own.authority)
-    try:
-        verify_checkpoint(newest.text, context.directory.own.log)
-    except (Malformed, Untrusted):
-        found.problem = "checkpoint_not_signed"
-    piece: list[Logged] = []
-    async for logged in context.store.leaves(0, newest.size):
-        piece.append(logged)
-        if len(piece) == _PIECE:
-            await asyncio.to_thread(found.take, piece)
-            piece = []
-    await asyncio.to_thread(found.take, piece)
-    if found.frontier.size != newest.size:
-        found.note("entries_missing", found.frontier.size)
-    elif found.frontier.root() != newest.root:
-        found.note("root_differs", None)
+    found = await context.store.examine(every_signature=every)
+    fault = found.fault
     return respond(
         {
-            "verified": found.problem is None,
-            "problem": found.problem,
-            "entry": found.where,
-            "origin": newest.origin,
-            "size": newest.size,
-            "root": b64(newest.root),
-            "checkpoint": newest.text,
+            "verified": fault is None,
+            "problem": None if fault is None else fault.problem,
+            "entry": None if fault is None else fault.entry,
+            "until": None if fault is None else fault.until,
+            "origin": context.directory.own.log.origin,
+            "size": found.size,
+            "root": _root(found.checkpoint),
+            "checkpoint": found.checkpoint,
         }
     )
 
 
-@dataclass(slots=True)
-class _Recomputed:
-    """The tree as the entries make it, and the first thing that is wrong with them."""
-
-    authority: str
-    frontier: Frontier = field(default_factory=Frontier)
-    time_ms: int = 0
-    problem: str | None = None
-    where: int | None = None
-
-    def note(self, problem: str, where: int | None) -> None:
-        """Keep the first problem."""
-        if self.problem is None:
-            self.problem, self.where = problem, where
-
-    def take(self, piece: list[Logged]) -> None:
-        """Take the entries that follow; blocks."""
-        for position, logged in enumerate(piece, self.frontier.size):
-            if logged.index != position:
-                self.note("entries_missing", position)
-            try:
-                entry = parse_entry(logged.leaf)
-            except Malformed:
-                self.note("malformed_entry", position)
-                continue
-            if entry.authority != self.authority:
-                self.note("wrong_authority", position)
-            if entry.time_ms < self.time_ms:
-                self.note("time_goes_back", position)
-            self.time_ms = entry.time_ms
-        self.frontier, _ = self.frontier.append([leaf_hash(logged.leaf) for logged in piece])
+def _root(checkpoint: str) -> str:
+    """Return the root that a checkpoint names, in base64; "" if it is none."""
+    try:
+        _, _, root = parse_head(parse_note(checkpoint).text)
+    except Malformed:
+        return ""
+    return b64(root)
 
 
 async def _entry(request: web.Request) -> Logged:
