@@ -22,6 +22,7 @@ from gateway.rows import (
     CaseRow,
     CosignedRow,
     CoverRow,
+    DetailRow,
     Direction,
     EnvelopeRow,
     IdempotencyRow,
@@ -309,6 +310,21 @@ class Store(Protocol):
 
     async def inclusion(self, index: int, size: int) -> list[bytes]:
         """Return the inclusion proof of entry *index* in the tree of *size*. Raises Misuse."""
+        ...
+
+    async def inclusions(self, indexes: Sequence[int], size: int) -> list[list[bytes]]:
+        """Return the inclusion proof of each of *indexes*, which the tree of *size* has."""
+        ...
+
+    async def range_proof(self, start: int, end: int, size: int) -> tuple[list[bytes], list[bytes]]:
+        """Return what proves the entries [start, end) in the tree of *size*, left and right of them.
+
+        See `core.merkle.range_nodes`. Raises Misuse.
+        """
+        ...
+
+    async def details(self, *, after: int, limit: int) -> list[tuple[DetailRow, Logged]]:
+        """Return details with the entries that commit to them, after entry *after*, oldest first."""
         ...
 
     async def root(self, size: int) -> bytes:

@@ -52,6 +52,8 @@ class Problem(StrEnum):
     """There is more than the log has: entries, nodes or checkpoints beyond its end."""
     COUNT = "count_differs"
     """An exported file was cut short, or has more than it says."""
+    ORDER = "wrong_order"
+    """An exported entry does not stand where its index says, or outside of what was asked for."""
     PROOF = "not_included"
     """A proof does not lead from an entry to the checkpoint."""
 
@@ -89,17 +91,20 @@ class Leaves:
 
     def take(self, leaves: Sequence[bytes]) -> None:
         """Take the leaves that follow. Raises Unsound."""
-        first, read, time = self.frontier.size, self._forms.read, self._time
-        for offset, leaf in enumerate(leaves):
-            try:
-                now = read(leaf, event_of(leaf))[-1]
-                if not later(now, time):
-                    raise Unsound(Problem.TIME, first + offset)
-            except Malformed as fault:
-                raise Unsound(_said(fault), first + offset) from None
-            time = now
-        self._time = time
+        for index, leaf in enumerate(leaves, self.frontier.size):
+            self.read(leaf, index)
         self.frontier = self.frontier.extended([leaf_hash(leaf) for leaf in leaves])
+
+
+    def read(self, leaf: bytes, index: int) -> None:
+        """Look at the form of one *leaf*, and at its time; the tree is not touched. Raises Unsound."""
+        try:
+            now = self._forms.read(leaf, event_of(leaf))[4]
+            if not later(now, self._time):
+                raise Unsound(Problem.TIME, index)
+        except Malformed as fault:
+            raise Unsound(_said(fault), index) from None
+        self._time = now
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,7 +88,7 @@ class WrongAuthority(Malformed):
 
 
 def later(time: str, than: str) -> bool:
-    """Return whether *time* is not before the time *than*, which is "" or was given here. Raises Malformed."""
+    """Return whether *time* is not before *than*, which is "" or was given here before. Raises Malformed."""
     if time != than:
         parse_time(time)
     return time >= than

@@ -102,8 +102,9 @@ def levels(leaf_hashes: Sequence[bytes]) -> list[list[bytes]]:
     found = [list(leaf_hashes)]
     sha256 = hashlib.sha256
     while len(found[-1]) > 1:
-        pairs = iter(found[-1])
-        found.append([sha256(b"\x01" + left + right).digest() for left, right in zip(pairs, pairs, strict=False)])
+        below = iter(found[-1])
+        pairs = zip(below, below, strict=False)  # what is left over is no complete node
+        found.append([sha256(b"\x01" + left + right).digest() for left, right in pairs])
     return found
 
 

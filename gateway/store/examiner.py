@@ -141,7 +141,7 @@ class Examiner:
         found = await self._database.fetch(_LEAF_HASHES, index=index, end=end)
         found += await self._database.fetch(_HIGHER_NODES, index=index, end=end)
         texts = await self._database.fetch(_CHECKPOINTS, index=index, end=end)
-        return Piece(rows, end - index, [node for (node,) in found], {size: text for size, text in texts})
+        return Piece(rows, end - index, [node for (node,) in found], dict(texts))
 
     async def _nodes(self, index: int, end: int) -> dict[tuple[int, int], bytes]:
         places = [
@@ -158,7 +158,7 @@ class Examiner:
                 raise Unsound(Problem.TREE, at << level, (at + 1) << level)
 
     async def _look_beyond(self) -> None:
-        """Look for rows past the end of the log, and for cosigned checkpoints that are gone. Raises Unsound."""
+        """Look for rows past the end, and for cosigned checkpoints that are gone. Raises Unsound."""
         ((size, entries_end, checkpoints_end, surplus),) = await self._database.fetch(_BEYOND)
         if (entries_end or 0) > size or (checkpoints_end or 0) > size or surplus:
             raise Unsound(Problem.SURPLUS, size)
