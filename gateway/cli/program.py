@@ -36,7 +36,7 @@ COMMANDS = {
     "retry": ("messages", "Try to deliver a message now."),
     "release": ("messages", "Sign and queue a held message anew."),
     "cancel": ("messages", "Give up a held message."),
-    "audit": ("audit", "The audit log: list, show, prove, verify."),
+    "audit": ("audit", "The audit log: list, show, prove, find, export, verify."),
     "token": ("tokens", "Tokens of the hook: create, list, revoke."),
     "webhooks": ("webhooks", "Webhooks: add, list, show, test, rotate, change, remove, redeliver."),
 }

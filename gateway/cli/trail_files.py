@@ -46,6 +46,8 @@ _GUARD = "'"
 
 Told = Callable[[int], None]
 """What is told how many entries are done."""
+Verifier = Callable[[Check, Told], None]
+"""What verifies the entries of an export that is open."""
 
 
 def companion(file: Path) -> Path:
@@ -88,8 +90,8 @@ def verify_lines(check: Check, header: Header, lines: Iterator[bytes], told: Tol
 
 
 @contextmanager
-def opened_export(file: Path) -> Iterator[tuple[Header, Callable[[Check, Told], None]]]:
-    """Give the header of the export in *file*, and what verifies the rest of it. Raises Malformed, OSError."""
+def opened_export(file: Path) -> Iterator[tuple[Header, Verifier]]:
+    """Give the header of the export in *file*, and what verifies the rest. Raises Malformed, OSError."""
     with file.open("rb") as raw:
         is_csv = not raw.peek(1).startswith(b"{")
         if not is_csv:
@@ -141,7 +143,7 @@ def _guarded(cell: str) -> str:
 
 
 def _line_of(row: list[str]) -> Line:
-    """Return the entry in a *row*: its cells say nothing but what the entry says. Raises Unsound, Malformed."""
+    """Return the entry in a *row*, whose cells say what the entry says. Raises Unsound, Malformed."""
     if len(row) != len(COLUMNS) or not row[0].isdecimal():
         raise Malformed("a row of a CSV file that is not in form")
     proof = tuple(from_b64(digest) for digest in row[-1].removeprefix(_GUARD).split())
@@ -173,7 +175,9 @@ class Writer:
             with part.open("wb") as raw:
                 first = next(lines, b"")
                 header = parse_header(first)
-                count = self._write_csv(raw, lines, told) if self._as_csv else self._copy(raw, first, lines, told)
+                count = (
+                    self._write_csv(raw, lines, told) if self._as_csv else self._copy(raw, first, lines, told)
+                )
             if self._as_csv:
                 companion(self._file).write_bytes(first + b"\n" + encode_end(count))
             part.replace(self._file)
@@ -183,12 +187,10 @@ class Writer:
 
     def _copy(self, raw: IO[bytes], first: bytes, lines: Iterator[bytes], told: Told) -> int:
         raw.write(first + b"\n")
-        count = 0
-        for line in lines:
+        for count, line in enumerate(lines):
             raw.write(line + b"\n")
             if (said := parse_end(line)) is not None:
                 return _whole(said, count)
-            count += 1
             if count % PIECE == 0:
                 told(count)
         raise Unsound(Problem.COUNT)
@@ -197,13 +199,11 @@ class Writer:
         text = io.TextIOWrapper(raw, encoding="ascii", newline="", write_through=True)
         rows = csv.writer(text)
         rows.writerow(COLUMNS)
-        count = 0
         try:
-            for line in lines:
+            for count, line in enumerate(lines):
                 if (said := parse_end(line)) is not None:
                     return _whole(said, count)
                 rows.writerow(row_of(parse_line(line)))
-                count += 1
                 if count % PIECE == 0:
                     told(count)
         finally:

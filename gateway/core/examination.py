@@ -95,7 +95,6 @@ class Leaves:
             self.read(leaf, index)
         self.frontier = self.frontier.extended([leaf_hash(leaf) for leaf in leaves])
 
-
     def read(self, leaf: bytes, index: int) -> None:
         """Look at the form of one *leaf*, and at its time; the tree is not touched. Raises Unsound."""
         try:
@@ -231,7 +230,11 @@ class Rows:
 
     def _leads_on(self, index: int, nodes: Mapping[tuple[int, int], bytes], first: int) -> bool:
         """Return whether the leaf *index* leads to the largest stored node above it."""
-        top = max(level for level, made in enumerate(self._levels) if (index >> level) - (first >> level) < len(made))
+        top = max(
+            level
+            for level, made in enumerate(self._levels)
+            if (index >> level) - (first >> level) < len(made)
+        )
         above = self._levels[top][(index >> top) - (first >> top)]
         return bool(top) and nodes.get((top, index >> top)) == above
 

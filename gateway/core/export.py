@@ -100,7 +100,10 @@ class Header:
             proof = [b64(digest) for digest in self.cosigned.consistency]
             found["cosigned"] = {"checkpoint": self.cosigned.checkpoint, "consistency": proof}
         if self.form == LEAVES:
-            found |= {"left": [b64(digest) for digest in self.left], "right": [b64(one) for one in self.right]}
+            found |= {
+                "left": [b64(digest) for digest in self.left],
+                "right": [b64(one) for one in self.right],
+            }
         return encode_json(found) + b"\n"
 
 
@@ -115,7 +118,9 @@ class Line:
     def encode(self) -> bytes:
         """Return the line, with its end."""
         proof = [b64(digest) for digest in self.proof]
-        return encode_json({"index": self.index, "entry": self.leaf.decode("latin-1"), "proof": proof}) + b"\n"
+        return (
+            encode_json({"index": self.index, "entry": self.leaf.decode("latin-1"), "proof": proof}) + b"\n"
+        )
 
 
 def encode_end(count: int) -> bytes:
@@ -242,7 +247,7 @@ class Check:
         self._next, self.count = index + 1, self.count + 1
 
     def end(self, count: int | None) -> None:
-        """Take the last line: how many entries it says that there are; None: there was none. Raises Unsound."""
+        """Take the last line, which says how many entries there are; None: it is missing. Raises Unsound."""
         header = self._header
         whole = None if header.filters else header.end - header.start
         if count is None or count != self.count or (whole is not None and count != whole):

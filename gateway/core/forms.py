@@ -17,6 +17,8 @@ from gateway.core.strict import parse_json, parse_time, time_text
 Columns = tuple[str, str, str | None, str | None, str]
 """What stands beside a leaf in a database: entry_id, event, message_id, peer; and the time as text."""
 
+_Fits = Callable[[str], re.Match[str] | None]
+
 MOST_FORMS = 512
 """The most forms that are remembered; a log of more is not one that this gateway wrote."""
 
@@ -49,7 +51,7 @@ class Forms:
 
     def __init__(self, authority: AuthorityId) -> None:
         self._authority = authority
-        self._patterns: dict[str, list[Callable[[str], re.Match[str] | None]]] = {}
+        self._patterns: dict[str, list[_Fits]] = {}
         self._count = 0
 
     def read(self, leaf: bytes, event: str) -> Columns:

@@ -144,9 +144,7 @@ class Examiner:
         return Piece(rows, end - index, [node for (node,) in found], dict(texts))
 
     async def _nodes(self, index: int, end: int) -> dict[tuple[int, int], bytes]:
-        places = [
-            (level, at) for level in range(PIECE_LEVELS) for at in range(index >> level, end >> level)
-        ]
+        places = [(level, at) for level in range(PIECE_LEVELS) for at in range(index >> level, end >> level)]
         return {(level, at): node for level, at, node in await self._database.find(NODES, places)}
 
     async def _compare_upper(self) -> None:

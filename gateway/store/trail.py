@@ -25,7 +25,17 @@ from gateway.rows import CosignedRow, CoverRow, DetailRow, ReceiptRow
 from gateway.store.database import Database
 from gateway.store.ledger import NODES, node_getter
 from gateway.store.statements import Statement, limited, named, steered
-from gateway.store.tables import KINDS, checkpoints, cosigned, covers, details, entries, head, listed, receipts
+from gateway.store.tables import (
+    KINDS,
+    checkpoints,
+    cosigned,
+    covers,
+    details,
+    entries,
+    head,
+    listed,
+    receipts,
+)
 
 _PAGE = 500
 _COLUMNS = (entries.c.index, entries.c.leaf, entries.c.time_ms)

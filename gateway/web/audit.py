@@ -35,7 +35,7 @@ async def index(request: web.Request) -> web.Response:
 
 
 async def proof(request: web.Request) -> web.Response:
-    """Give the tlog-proof of an entry, to the earliest cosigned checkpoint that covers it, else the newest."""
+    """Give the proof of an entry: to the earliest cosigned checkpoint that covers it, or the newest."""
     found = await entry_asked_for(request)
     await log_reading(request, extra=(("entry_index", found.index),))
     store = request.app[CONTEXT].store
@@ -44,7 +44,7 @@ async def proof(request: web.Request) -> web.Response:
 
 
 async def cosigned_proof(store: Store, index: int) -> str | None:
-    """Return the proof of an entry to the earliest checkpoint that a witness signed, with all who signed it."""
+    """Return the proof of an entry to the earliest checkpoint that witnesses signed, if there is one."""
     rows = await store.first_cosigned(index)
     note = await store.checkpoint_at(rows[0].size) if rows else None
     if note is None:
@@ -54,10 +54,12 @@ async def cosigned_proof(store: Store, index: int) -> str | None:
 
 
 async def checkpoint(request: web.Request) -> web.Response:
-    """Give the newest checkpoint of the own log: a signed note, which says nothing of any entry."""
+    """Give the newest checkpoint of the own log with its cosignatures: it says nothing of any entry."""
     query(request)
-    newest = await request.app[CONTEXT].store.checkpoint()
-    return web.Response(text=newest.text, content_type=_TEXT)
+    store = request.app[CONTEXT].store
+    newest, rows = await store.checkpoint(), await store.newest_cosigned()
+    lines = "".join(row.lines for row in rows if row.size == newest.size)
+    return web.Response(text=newest.text + lines, content_type=_TEXT)
 
 
 async def verify(request: web.Request) -> web.Response:

@@ -48,9 +48,11 @@ async def find(request: web.Request) -> web.Response:
     if not value or match not in _MATCHES or after < -1:
         raise Malformed("a value is not empty; match is contains or equals; after is the index of an entry")
     await log_reading(request, extra=(("purpose", "find"),))
-    context, hits, damaged, looked_at = request.app[CONTEXT], [], [], 0
+    context = request.app[CONTEXT]
     storage = context.keyring().storage
-    more = True
+    hits: list[dict[str, object]] = []
+    damaged: list[int] = []
+    looked_at, more = 0, True
     while more and looked_at < _MOST and len(hits) < _MOST_HITS:
         page = await context.store.details(after=after, limit=_PAGE)
         opened = await asyncio.to_thread(_opened, storage, page)

@@ -24,7 +24,7 @@ _STALL_S = 120.0
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """What is to be exported: a form, a selection, and the entries from *start*, up to *end* if that is said."""
+    """What is to be exported: a form, a selection, the entries from *start* and up to *end*, if said."""
 
     form: str
     filters: dict[str, str]
@@ -119,15 +119,11 @@ async def _cards(context: Context) -> tuple[str, ...]:
     """Return the own cards, from the first to the newest."""
     own = context.directory.own.authority
     rows = [row for row in await context.store.all(CardRow) if row.authority == own]
-    pinned = sorted(
-        (row for row in rows if row.pinned_ms != NEVER_PINNED), key=lambda row: row.sequence
-    )
+    pinned = sorted((row for row in rows if row.pinned_ms != NEVER_PINNED), key=lambda row: row.sequence)
     return tuple(row.body.decode() for row in pinned)
 
 
-async def _pages(
-    context: Context, asked: _Asked, end: int, size: int
-) -> AsyncIterator[tuple[int, bytes]]:
+async def _pages(context: Context, asked: _Asked, end: int, size: int) -> AsyncIterator[tuple[int, bytes]]:
     """Yield how many entries follow, and their lines; no more of the log than a page is in memory."""
     store, cursor = context.store, asked.start - 1
     while True:
@@ -138,10 +134,14 @@ async def _pages(
         else:
             proofs = await store.inclusions([one.index for one in within], size)
             pairs = zip(within, proofs, strict=True)
-            encoded = [Line(index=one.index, leaf=one.leaf, proof=tuple(proof)) for one, proof in pairs]
-            lines = await asyncio.to_thread(lambda: b"".join(line.encode() for line in encoded))
+            proved = [Line(index=one.index, leaf=one.leaf, proof=tuple(proof)) for one, proof in pairs]
+            lines = await asyncio.to_thread(_encoded, proved)
         if within:
             yield len(within), lines
         if len(found) < _PAGE or len(within) < len(found):
             return
         cursor = found[-1].index
+
+
+def _encoded(lines: Sequence[Line]) -> bytes:
+    return b"".join(line.encode() for line in lines)

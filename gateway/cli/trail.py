@@ -1,0 +1,219 @@
+"""`art18 audit export` and `verify`: the trail taken out, and verified without trust in the node."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from gateway.app.own_card import read_card
+from gateway.cli.filters import filters
+from gateway.cli.program import UsageFault
+from gateway.cli.session import Session, with_session
+from gateway.cli.terminal import Terminal
+from gateway.cli.trail_files import Told, Writer, companion, first_line, lines_of, opened_export, verify_lines
+from gateway.core.card import Card, fingerprint, parse_fingerprint
+from gateway.core.errors import Misuse, Untrusted, WrongSubject
+from gateway.core.export import LEAVES, Check, Header, log_of, parse_cards
+from gateway.core.note import Checkpoint
+from gateway.core.strict import sha256
+
+_UNVERIFIED = 4
+_FROM = click.option("--from", "start", metavar="N", type=click.IntRange(0), help="Only from entry N on.")
+_TO = click.option("--to", "end", metavar="M", type=click.IntRange(0), help="Only up to, not with, entry M.")
+
+
+@click.command()
+@click.option(
+    "-o",
+    "file",
+    required=True,
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Where to.",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["jsonl", "csv", "leaves"]),
+    default="jsonl",
+    show_default=True,
+    help="Lines of JSON with a proof each; a table, with FILE.jsonl beside it; the bare entries.",
+)
+@_FROM
+@_TO
+@filters
+@with_session
+def export(
+    session: Session, /, *, file: Path, form: str, start: int | None, end: int | None, **asked: str | None
+) -> None:
+    """Write entries, each with the proof that the log contains it, to FILE.
+
+    `art18 audit verify FILE` verifies it on any machine, without a node. `--format leaves` has the exact
+    entries alone, and one proof for all of them: it takes no filters, is a third as large, and verifies
+    many times as fast.
+    """
+    given = {name: value for name, value in asked.items() if value is not None}
+    if form == LEAVES and given:
+        raise UsageFault("--format leaves takes every entry from --from to --to: no filters")
+    query = {**given, "from": start, "to": end, "form": LEAVES if form == LEAVES else None}
+    with session.hook().stream("/audit/export", query=query) as answer, _progress(session.terminal) as told:
+        try:
+            header, count = Writer(file, as_csv=form == "csv").write(lines_of(answer.pieces), told)
+        except OSError as error:
+            raise UsageFault(f"-o: {file} cannot be written: {error.strerror}") from None
+    files = [str(file), *([str(companion(file))] if form == "csv" else [])]
+    session.terminal.say(
+        {"files": files, "entries": count, "from": header.start, "to": header.end, "origin": header.origin},
+        f"Wrote {count} entries of {header.origin} to {' and '.join(files)}.\n"
+        f"Verify it anywhere: art18 audit verify {file} --root {header.authority}=FINGERPRINT",
+    )
+
+
+@click.command()
+@click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@_FROM
+@_TO
+@click.option(
+    "--root",
+    "roots",
+    multiple=True,
+    metavar="ID=FINGERPRINT",
+    help="Whose log FILE is: the fingerprint of the authority's root key, as a ceremony confirmed it.",
+)
+@with_session
+def verify(
+    session: Session, /, *, file: Path | None, start: int | None, end: int | None, roots: tuple[str, ...]
+) -> None:
+    """Verify the log here: every entry, the tree over them, both signatures on its head.
+
+    Without FILE it is the log of the node, whole or from entry N up to M: only those entries are fetched.
+    Nothing that the node says of itself is believed: the root is computed from the entries, and the
+    checkpoint must bear the signatures of the log keys in the card of this folder.
+
+    FILE is an exported trail, JSON lines or CSV; neither node nor network nor settings are needed. Without
+    --root nobody is authenticated (exit 4). What is wrong is told by a short name, and where it is.
+    """
+    if file is None:
+        if roots:
+            raise UsageFault("--root is for an exported FILE; the node's own log is verified by its card")
+        _verify_node(session, start, end)
+    elif start is not None or end is not None:
+        raise UsageFault("--from and --to are for the node's log; FILE is verified whole")
+    else:
+        _verify_file(session, file, dict(map(_root, roots)))
+
+
+def _verify_node(session: Session, start: int | None, end: int | None) -> None:
+    card = read_card(session.settings().keys.card)
+    query = {"form": LEAVES, "from": start, "to": end}
+    with session.hook().stream("/audit/export", query=query) as answer, _progress(session.terminal) as told:
+        checkpoint, header = verify_stream(lines_of(answer.pieces), card, start or 0, end, told)
+    whole = (header.start, header.end) == (0, checkpoint.size)
+    those = f"{checkpoint.size} entries" if whole else f"entries {header.start} to {header.end - 1}"
+    session.terminal.say(
+        {"verified": True, "from": header.start, "to": header.end, **head(checkpoint)},
+        f"The log {checkpoint.origin} holds: {those} lead to the root of its {checkpoint.size} entries\n"
+        f"  {checkpoint.root.hex()}\n"
+        "which bears both signatures of the log (Ed25519 and ML-DSA-44) under the card of this folder.",
+    )
+
+
+def verify_stream(
+    lines: Iterator[bytes], card: Card, start: int, end: int | None, told: Told = lambda _: None
+) -> tuple[Checkpoint, Header]:
+    """Return the checkpoint under which all *lines* of an export hold, and the header, for the log of *card*.
+
+    Raises:
+        Unsound: with the entry that it is about.
+        WrongSubject, Malformed: the node gave something else than was asked for.
+    """
+    header = first_line(lines)
+    if (header.authority, header.origin) != (card.authority, card.log.origin):
+        raise WrongSubject("the node gave the log of somebody else")
+    check = Check(header, card.log)
+    if (header.form, header.start) != (LEAVES, start) or header.end != (
+        check.checkpoint.size if end is None else end
+    ):
+        raise WrongSubject("the node gave other entries than it was asked for")
+    verify_lines(check, header, lines, told)
+    return check.checkpoint, header
+
+
+def _verify_file(session: Session, file: Path, roots: Mapping[str, str]) -> None:
+    try:
+        with opened_export(file) as (header, rest), _progress(session.terminal) as told:
+            cards = parse_cards(header)
+            authenticated = _authenticated(cards[0], roots)
+            check = Check(header, log_of(header, cards))
+            rest(check, told)
+    except OSError as error:
+        raise UsageFault(f"{error.filename}: {error.strerror}") from None
+    gaps = "" if not header.filters else " (a selection: whether it is complete cannot be seen)"
+    covered = (
+        ""
+        if check.cosigned is None
+        else (
+            f"\nThe first {check.cosigned.size} entries of the log are under a checkpoint with cosignatures."
+        )
+    )
+    told_by = (
+        f"authenticated by the fingerprint of {header.authority}"
+        if authenticated
+        else "consistent in itself; nobody is authenticated: give --root ID=FINGERPRINT"
+    )
+    session.terminal.say(
+        {
+            "verified": authenticated,
+            "authenticated": authenticated,
+            "authority": header.authority,
+            "fingerprint": fingerprint(cards[0]),
+            "entries": check.count,
+            "from": header.start,
+            "to": header.end,
+            "filters": dict(header.filters),
+            "cosigned_size": None if check.cosigned is None else check.cosigned.size,
+            **head(check.checkpoint),
+        },
+        f"{check.count} entries{gaps} are in the log {header.origin}: {told_by}.\n"
+        f"Its checkpoint of {check.checkpoint.size} entries has both signatures of the log, and the root\n"
+        f"  {check.checkpoint.root.hex()}{covered}",
+    )
+    click.get_current_context().exit(0 if authenticated else _UNVERIFIED)
+
+
+def _root(given: str) -> tuple[str, str]:
+    """Return authority and root digest of ID=FINGERPRINT. Raises UsageFault."""
+    authority, equals, text = given.partition("=")
+    try:
+        if authority and equals:
+            return authority, parse_fingerprint(text)
+    except Misuse:
+        pass
+    raise UsageFault("--root is ID=FINGERPRINT, like qm.moj=3f2a…: 16 groups of 4 hex digits")
+
+
+def _authenticated(first: Card, roots: Mapping[str, str]) -> bool:
+    """Return whether the root of the *first* card is one of *roots*. Raises Untrusted: it is another."""
+    known = roots.get(first.authority)
+    if known is not None and known != sha256(first.root[0]):
+        raise Untrusted(f"the root key of {first.authority} has another fingerprint")
+    return known is not None
+
+
+@contextmanager
+def _progress(terminal: Terminal) -> Iterator[Told]:
+    """Show how many entries are done, where a person looks."""
+    with terminal.status("…") as shown:
+        yield lambda count: _update(shown, f"{count:,} entries")
+
+
+def _update(shown: object, text: str) -> None:
+    update = getattr(shown, "update", None)
+    if update is not None:
+        update(text)
+
+
+def head(checkpoint: Checkpoint) -> dict[str, object]:
+    """Return a checkpoint as commands tell it."""
+    return {"origin": checkpoint.origin, "size": checkpoint.size, "root": checkpoint.root.hex()}
