@@ -159,11 +159,14 @@ class Rows:
         self._levels = levels([leaf_hash(_bytes(row[0])) for row in piece.rows])
         if [node for level in self._levels for node in level] != list(piece.nodes):
             raise Unsound(Problem.TREE, first, first + piece.count)
-        if self._fault is not None:
+        uncovered = self._fault if self._fault and self._fault.problem is Problem.UNCOVERED else None
+        if self._fault is not None and not uncovered:
             raise self._fault
         before = self.frontier
-        for size in sorted(piece.checkpoints):
+        for size in sorted(piece.checkpoints):  # a root that differs says more than a checkpoint that lacks
             self._compare(piece.checkpoints[size], size, self._grown(before, size - first))
+        if uncovered:
+            raise uncovered
         self.frontier = self._grown(before, piece.count)
         self._note_upper(first)
 

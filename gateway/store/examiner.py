@@ -86,6 +86,7 @@ _UNFOUNDED = limited(
 _BEYOND = Statement(
     sa.select(
         head.c.size,
+        head.c.signed,
         sa.select(sa.func.max(entries.c.index) + sa.literal_column("1")).scalar_subquery(),
         sa.select(sa.func.max(checkpoints.c.size)).scalar_subquery(),
         sa.exists()
@@ -157,9 +158,11 @@ class Examiner:
 
     async def _look_beyond(self) -> None:
         """Look for rows past the end, and for cosigned checkpoints that are gone. Raises Unsound."""
-        ((size, entries_end, checkpoints_end, surplus),) = await self._database.fetch(_BEYOND)
-        if (entries_end or 0) > size or (checkpoints_end or 0) > size or surplus:
+        ((size, signed, entries_end, newest, surplus),) = await self._database.fetch(_BEYOND)
+        if (entries_end or 0) > size or (newest or 0) > size or surplus:
             raise Unsound(Problem.SURPLUS, size)
+        if newest != signed:
+            raise Unsound(Problem.HEAD)
         for (unfounded,) in await self._database.fetch(_UNFOUNDED, limit=1):
             raise Unsound(Problem.UNCOVERED, unfounded - 1)
 
@@ -182,6 +185,8 @@ class Examiner:
 
     def _verify(self, text: str, size: int, held: int) -> None:
         """Verify the signatures of the checkpoint of *size*; the one of *held* entries holds. Blocks."""
+        if not text:
+            raise Unsound(Problem.UNCOVERED, size - 1)
         try:
             checkpoint = verify_checkpoint(text, self._log)
         except (Malformed, Untrusted):

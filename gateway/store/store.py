@@ -71,6 +71,8 @@ class SqlStore(RowReads, TrailReads, FeedReads):
     async def checkpoint(self) -> Checkpoint:
         """Return the newest signed checkpoint of the own log, signing one if there is none newer."""
         ((size, signed, text),) = await self._database.fetch(NEWEST)
+        if signed is not None and text is None:
+            raise Unavailable("the newest checkpoint of the log is gone from the database")
         if signed == size:
             return verify_checkpoint(text, self._pen.identity)
         return await self._committer.checkpoint()
@@ -127,8 +129,8 @@ async def open_store(
     pen = Pen(authority=authority, origin=origin, signer=signer, clock=clock, probe=probe, signing=signing)
     try:
         await _claim(database, pen)
-        await _check_keys(database, pen)
         head = await opened_head(database)
+        await _check_signed(database, pen)
     except LogStopped as fault:
         await database.close()
         raise Misconfigured(f"store.url: {fault}") from None
@@ -175,12 +177,20 @@ async def _claim(database: Database, pen: Pen) -> None:
         raise Misconfigured(f"store.url: this database holds the log {origin} of {authority}")
 
 
-async def _check_keys(database: Database, pen: Pen) -> None:
-    """Check that the keys are those that have signed this log: one origin has one pair for ever."""
-    ((_, _, text),) = await database.fetch(NEWEST)
-    if text is None:
+async def _check_signed(database: Database, pen: Pen) -> None:
+    """Check that what is signed is this log, by its own keys: one origin has one pair for ever."""
+    ((_, signed, text),) = await database.fetch(NEWEST)
+    if signed is None:
         return
+    if text is None:
+        raise Misconfigured("store.url: the newest checkpoint of the log in this database is gone")
     try:
-        verify_checkpoint(text, pen.identity)
+        checkpoint = verify_checkpoint(text, pen.identity)
     except (Malformed, NotProved):
         raise Misconfigured("store.url: the log in this database was signed with other keys") from None
+    try:
+        root = await TrailReads(database).root(signed)
+    except (Misuse, KeyError):  # it ends before, or its tree has holes
+        root = b""
+    if (checkpoint.size, checkpoint.root) != (signed, root):
+        raise Misconfigured("store.url: the log in this database is another one than was signed")
