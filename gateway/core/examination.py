@@ -13,7 +13,7 @@ from typing import Any
 
 from gateway.core.entry import ANSWERING
 from gateway.core.errors import Malformed, NotProved
-from gateway.core.forms import Forms, WrongAuthority, event_of, later
+from gateway.core.forms import Forms, WrongAuthority
 from gateway.core.ids import AuthorityId
 from gateway.core.merkle import Frontier, cover, leaf_hash, levels, node_hash
 from gateway.core.strict import b64, parse_time
@@ -91,19 +91,17 @@ class Leaves:
 
     def take(self, leaves: Sequence[bytes]) -> None:
         """Take the leaves that follow. Raises Unsound."""
-        for index, leaf in enumerate(leaves, self.frontier.size):
-            self.read(leaf, index)
+        self.read(leaves, self.frontier.size)
         self.frontier = self.frontier.extended([leaf_hash(leaf) for leaf in leaves])
 
-    def read(self, leaf: bytes, index: int) -> None:
-        """Look at the form of one *leaf*, and at its time; the tree is not touched. Raises Unsound."""
-        try:
-            now = self._forms.read(leaf, event_of(leaf))[4]
-            if not later(now, self._time):
-                raise Unsound(Problem.TIME, index)
-        except Malformed as fault:
-            raise Unsound(_said(fault), index) from None
-        self._time = now
+    def read(self, leaves: Sequence[bytes], first: int) -> None:
+        """Look at the form of *leaves*, and at their times; the tree is not touched. Raises Unsound."""
+        found = self._forms.read(leaves)
+        for index, time in enumerate(found.times, first):
+            if time != self._time:
+                self._time = _later(time, self._time, index)
+        if found.fault is not None:
+            raise Unsound(_said(found.fault), first + len(found.times))
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +151,7 @@ class Rows:
                 than the entries make: `located` says more.
         """
         first = self.frontier.size
-        self._fault = self._read(piece, first)
+        self._fault = self._read(piece, first) if piece.rows else None
         if self._fault is None and len(piece.rows) < piece.count:
             self._fault = Unsound(Problem.MISSING, first + len(piece.rows))
         self._levels = levels([leaf_hash(_bytes(row[0])) for row in piece.rows])
@@ -173,8 +171,7 @@ class Rows:
     def located(self, nodes: Mapping[tuple[int, int], bytes]) -> Unsound:
         """Return what is wrong with the piece that was not taken, of which these are the stored *nodes*."""
         first = self.frontier.size
-        found = [fault for fault in (self._fault, self._differing(nodes, first)) if fault is not None]
-        return min(found, key=lambda fault: fault.entry or 0, default=Unsound(Problem.TREE, first))
+        return _first(self._fault, self._differing(nodes, first)) or Unsound(Problem.TREE, first)
 
     def end(self, root: bytes, time_ms: int) -> None:
         """Compare the row of the head with the entries, all of which were taken. Raises Unsound."""
@@ -185,25 +182,39 @@ class Rows:
 
     def _read(self, piece: Piece, first: int) -> Unsound | None:
         """Return the first row that is not as it should be."""
-        read, time, time_ms = self._forms.read, self._time, self.time_ms
+        leaves, entry_ids, events, message_ids, peers, times_ms = zip(*piece.rows, strict=True)
+        found = self._forms.read(leaves)
+        fault = None if found.fault is None else Unsound(_said(found.fault), first + len(found.times))
+        pairs = (
+            (found.entry_ids, entry_ids),
+            (found.events, events),
+            (found.message_ids, message_ids),
+            (found.peers, peers),
+        )
+        for said, stored in pairs:
+            fault = _first(fault, _unlike(said, stored, first))
         sizes = sorted(piece.checkpoints)
-        for index, (leaf, entry_id, event, message_id, peer, now_ms) in enumerate(piece.rows, first):
-            try:
-                found = read(leaf, event)
-                if (now := found[4]) != time:
-                    if not later(now, time):
-                        return Unsound(Problem.TIME, index)
-                    if self._owed is not None and not self._paid(sizes, index):
-                        return Unsound(Problem.UNCOVERED, self._owed)
-                    self._owed, time, time_ms = None, now, parse_time(now)
-            except (Malformed, AttributeError, TypeError) as fault:  # a database may hold values of any type
-                return Unsound(_said(fault), index)
-            if found != (entry_id, event, message_id, peer, time) or now_ms != time_ms:
-                return Unsound(Problem.COLUMNS, index)
-            if event in ANSWERING:
-                self._owed = index
-        self._time, self.time_ms = time, time_ms
-        return None
+        try:
+            for index, time, time_ms, event in zip(
+                range(first, first + len(found.times)), found.times, times_ms, found.events, strict=False
+            ):
+                if time != self._time:
+                    self._begin(time, index, sizes)
+                if time_ms != self.time_ms:
+                    return _first(fault, Unsound(Problem.COLUMNS, index))
+                if event in ANSWERING:
+                    self._owed = index
+        except Unsound as other:
+            fault = _first(fault, other)
+        return fault
+
+    def _begin(self, time: str, index: int, sizes: Sequence[int]) -> None:
+        """Go on to a later *time*, which begins at entry *index*. Raises Unsound."""
+        self._time = _later(time, self._time, index)
+        self.time_ms = parse_time(time)
+        if self._owed is not None and not self._paid(sizes, index):
+            raise Unsound(Problem.UNCOVERED, self._owed)
+        self._owed = None
 
     def _paid(self, sizes: Sequence[int], index: int) -> bool:
         """Return whether the last entry that answers has the checkpoint that was signed with it.
@@ -256,6 +267,37 @@ class Rows:
                 node = node_hash(self.upper[level, index - 1], self.upper[level, index])
                 level, index = level + 1, index >> 1
                 self.upper[level, index] = node
+
+
+def _later(time: str, than: str, index: int) -> str:
+    """Return *time*, one of the calendar and not before *than*. Raises Unsound."""
+    try:
+        parse_time(time)
+    except Malformed:
+        raise Unsound(Problem.MALFORMED, index) from None
+    if time < than:
+        raise Unsound(Problem.TIME, index)
+    return time
+
+
+def _unlike(said: Sequence[object], stored: Sequence[object], first: int) -> Unsound | None:
+    """Return the first row whose leaf says something else than what is stored beside it."""
+    if said == stored[: len(said)]:
+        return None
+    return next(
+        (
+            Unsound(Problem.COLUMNS, first + at)
+            for at, (one, other) in enumerate(zip(said, stored, strict=False))
+            if one != other
+        ),
+        None,
+    )
+
+
+def _first(one: Unsound | None, other: Unsound | None) -> Unsound | None:
+    """Return which is about the earlier entry; *one* if both are about the same."""
+    found = [fault for fault in (one, other) if fault is not None]
+    return min(found, key=lambda fault: fault.entry or 0, default=None)
 
 
 def _bytes(leaf: object) -> bytes:

@@ -238,7 +238,7 @@ class Check:
             raise Unsound(Problem.MISSING, expected)
         if not expected <= index < self._header.end:
             raise Unsound(Problem.ORDER, index)
-        self._leaves.read(line.leaf, index)
+        self._leaves.read([line.leaf], index)
         root = self.checkpoint.root
         try:
             verify_inclusion(leaf_hash(line.leaf), index, self.checkpoint.size, line.proof, root)

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from gateway.core.entry import Draft, encode_entry, parse_entry
 from gateway.core.errors import Malformed
-from gateway.core.forms import MOST_FORMS, Forms, WrongAuthority, event_of, later
+from gateway.core.forms import MOST_FORMS, Forms, WrongAuthority
 from gateway.core.ids import AuthorityId
-from gateway.core.strict import time_text
+from gateway.core.strict import parse_time, time_text
 
 US = AuthorityId("qo.justice")
 IDS = ["8c6a4f0e-6f6e-4a52-9d52-3a8f0c5f1b11", "2f6b7f1e-0a53-4c0e-8d0a-6d4f4f5c7a10"]
@@ -34,7 +34,10 @@ LEAVES = [encode_entry(draft, authority=US, entry_id=IDS[0], time_ms=TIME_MS) fo
 
 
 def read(forms: Forms, leaf: bytes):
-    return forms.read(leaf, event_of(leaf))
+    found = forms.read([leaf])
+    if found.fault is not None:
+        raise found.fault
+    return found
 
 
 def seen() -> Forms:
@@ -48,9 +51,11 @@ def seen() -> Forms:
 @pytest.mark.parametrize("leaf", LEAVES)
 def test_columns_are_those_of_the_strict_parser(leaf):
     forms, entry = Forms(US), parse_entry(leaf)
-    columns = (entry.entry_id, entry.event, entry.message_id, entry.peer, time_text(entry.time_ms))
     for _ in range(2):  # strictly, and by the pattern
-        assert read(forms, leaf) == columns
+        found = read(forms, leaf)
+        assert (*found.entry_ids, *found.events) == (entry.entry_id, entry.event)
+        assert (*found.message_ids, *found.peers) == (entry.message_id, entry.peer)
+        assert found.times == (time_text(entry.time_ms),)
 
 
 @pytest.mark.parametrize("leaf", LEAVES)
@@ -63,7 +68,7 @@ def test_a_pattern_is_made_for_each_form(leaf, monkeypatch):
 def accepted(forms: Forms, leaf: bytes) -> bool:
     """Return whether the forms take *leaf*, its time included, as `Leaves` looks at it."""
     try:
-        later(read(forms, leaf)[4], "")
+        parse_time(*read(forms, leaf).times)
     except Malformed:
         return False
     return True
@@ -132,6 +137,15 @@ def test_an_entry_that_is_too_long_has_no_form():
     forms = seen()
     long = LEAVES[1].replace(b"x y", b"x" * 5000)
     assert not accepted(forms, long)
+
+
+@pytest.mark.parametrize("at", [0, 3, 7])
+def test_leaves_are_read_up_to_the_first_that_is_not_in_form(at):
+    leaves = [LEAVES[-1]] * 8
+    for wrong in (b"{}", LEAVES[-1].replace(b"ab", b"aB"), LEAVES[-1].replace(IDS[1].encode(), b"8" * 36)):
+        found = seen().read([*leaves[:at], wrong, *leaves[at:]])
+        assert isinstance(found.fault, Malformed)
+        assert list(found.times) == [time_text(TIME_MS)] * at
 
 
 def test_an_entry_of_another_authority():
