@@ -56,7 +56,7 @@ class Comparison:
         signed = await self._signed(found)
         puts: list[Row] = [replace(row, entry=found[-1].entry)]
         if signed:
-            cover = await self._cover(max(signed))
+            cover = await self._cover(signed[max(signed)])
             puts += await self._bridges(signed, cover)
         with contextlib.suppress(Stale):  # another process of this authority compares the same
             await store.record(Change(name="compare", puts=tuple(puts)))
@@ -120,12 +120,12 @@ class Comparison:
                 raise await self._accusation(Fork.TWO_ROOTS, known, checkpoint)
         return found
 
-    async def _cover(self, size: int) -> CoverRow:
-        """Return a checkpoint of the peer's log of *size* or more that we have cosigned, as it is kept."""
+    async def _cover(self, signed: Checkpoint) -> CoverRow:
+        """Return a checkpoint of the peer's log, *signed* or a later one, that we have cosigned, to keep."""
         store, origin = self.witness.store, self.peer.card.log.origin
         held = await store.get(WitnessedRow, origin)
-        if held is None or held.size < size:
-            note = await self._shown(size)
+        if held is None or held.size < signed.size:
+            note = await self._shown(signed)
             held = await self._cosigned(note)
         else:
             note = held.text
@@ -138,20 +138,23 @@ class Comparison:
             origin=origin, size=held.size, version=0, text=_with(text, held.cosignatures), stored_ms=now_ms
         )
 
-    async def _shown(self, size: int) -> str:
-        """Return a checkpoint of *size* or more that the peer shows, a cosigned one if it has any.
+    async def _shown(self, signed: Checkpoint) -> str:
+        """Return a checkpoint that the peer shows, no smaller than *signed*, a cosigned one if it has any.
 
         Raises:
-            PeerUnavailable: it shows none now.
+            PeerUnavailable: it shows none.
+            Contradicted: its log is smaller than what it has signed.
         """
-        origin = self.peer.card.log.origin
-        for note in (await self.client.held_checkpoint(origin), await self.client.checkpoint()):
+        cosigned = await self.client.held_checkpoint(self.peer.card.log.origin)
+        for note in (cosigned, await self.client.checkpoint()):
             try:
-                if note is not None and own_checkpoint(self.peer, note).size >= size:
-                    return note
+                shown = None if note is None else own_checkpoint(self.peer, note)
             except (Malformed, NotProved):
-                continue
-        raise PeerUnavailable("no_checkpoint")
+                raise PeerUnavailable("no_checkpoint") from None
+            if note is not None and shown is not None and shown.size >= signed.size:
+                return note
+        assert shown is not None  # noqa: S101 - the peer's own newest is a text
+        raise await self._accusation(Fork.INCONSISTENT, shown, signed)
 
     async def _cosigned(self, note: str) -> WitnessedRow:
         """Return what is witnessed of the peer's log once the checkpoint in *note* is, or a later one."""

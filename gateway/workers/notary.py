@@ -91,8 +91,12 @@ class Notary:
                             visits.create_task(self._guarded(name, visit))
                     await asyncio.sleep(_LOOK_S)
         finally:
-            for line in self._lines.values():
-                await line.client.close()
+            await self.close()
+
+    async def close(self) -> None:
+        """Hang up on everybody."""
+        for authority in tuple(self._lines):
+            await self._hang_up(authority)
 
     async def visit(self, authority: AuthorityId) -> None:
         """Have our log cosigned by a peer, and compare what it shows.
