@@ -146,15 +146,19 @@ class Comparison:
             Contradicted: its log is smaller than what it has signed.
         """
         cosigned = await self.client.held_checkpoint(self.peer.card.log.origin)
-        for note in (cosigned, await self.client.checkpoint()):
-            try:
-                shown = None if note is None else own_checkpoint(self.peer, note)
-            except (Malformed, NotProved):
-                raise PeerUnavailable("no_checkpoint") from None
-            if note is not None and shown is not None and shown.size >= signed.size:
-                return note
-        assert shown is not None  # noqa: S101 - the peer's own newest is a text
-        raise await self._accusation(Fork.INCONSISTENT, shown, signed)
+        if cosigned is not None and self._checked(cosigned).size >= signed.size:
+            return cosigned
+        newest = self._checked(await self.client.checkpoint())
+        if newest.size < signed.size:
+            raise await self._accusation(Fork.INCONSISTENT, newest, signed)
+        return newest.text
+
+    def _checked(self, note: str) -> Checkpoint:
+        """Return the checkpoint in a *note* that the peer shows of its own log. Raises PeerUnavailable."""
+        try:
+            return own_checkpoint(self.peer, note)
+        except (Malformed, NotProved):
+            raise PeerUnavailable("no_checkpoint") from None
 
     async def _cosigned(self, note: str) -> WitnessedRow:
         """Return what is witnessed of the peer's log once the checkpoint in *note* is, or a later one."""

@@ -161,11 +161,11 @@ class Notary:
                 await visit()
             rest_s = ROUND_S
         except Unavailable:
-            _log.info("notary.unavailable", name=name)
+            _log.info("notary.unavailable", peer=name)
         except Contradicted as fault:
-            _log.error("notary.contradicted", name=name, code=str(fault))
+            _log.error("notary.contradicted", peer=name, code=str(fault))
         except Exception as error:  # noqa: BLE001 - one peer must not end the watch over others
-            _log.error("notary.failed", name=name, exc_info=error)
+            _log.error("notary.failed", peer=name, exc_info=error)
         finally:
             self._again_s[name] = asyncio.get_running_loop().time() + rest_s
 
