@@ -26,6 +26,7 @@ from gateway.web import (
     tus,
     uploads,
     webhooks,
+    witnesses,
 )
 from gateway.web.attachments import DOWNLOADS, Downloads
 from gateway.web.context import CONTEXT, Context
@@ -87,6 +88,8 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/audit/entries/{n}/proof", Scope.AUDIT, audit.proof),
     Route("GET", "/audit/checkpoint", Scope.AUDIT, audit.checkpoint),
     Route("GET", "/audit/verify", Scope.AUDIT, audit.verify),
+    Route("GET", "/audit/witnesses", Scope.AUDIT, witnesses.index),
+    Route("GET", "/audit/forks", Scope.AUDIT, witnesses.forks),
     Route("GET", "/events", Scope.READ, events.index),
     Route("GET", "/webhooks", Scope.ADMIN, webhooks.index),
     Route("POST", "/webhooks", Scope.ADMIN, webhooks.create),
