@@ -1,9 +1,9 @@
 """Whom an off-line verifier trusts, and which cards that makes authentic (protocol §4, §9).
 
-A verifier knows authorities by fingerprints of root keys, as a ceremony confirms them, and witnesses that are no
-peers by their verifier keys. A card is authentic if its first root key has the fingerprint; so are the cards
-that follow it, which a root of the one before has signed; and so are those before it, since each card names the
-exact digest of the one that it follows.
+A verifier knows authorities by fingerprints of root keys, as a ceremony confirms them, and witnesses that
+are no peers by their verifier keys. A card is authentic if its first root key has the fingerprint; so are the
+cards that follow it, which a root of the one before has signed; and so are those before it, since each card
+names the exact digest of the one that it follows.
 """
 
 from collections.abc import Iterable, Mapping
@@ -15,6 +15,9 @@ from gateway.core.ids import AuthorityId, Digest, parse_authority
 from gateway.core.note import LogIdentity, WitnessIdentity
 from gateway.core.signed_note import COSIGNATURE, LATTICE_COSIGNATURE, VerifierKey, parse_vkey
 from gateway.core.strict import as_list, as_object, as_text, members, sha256
+
+
+_COSIGNING = frozenset({COSIGNATURE, LATTICE_COSIGNATURE})
 
 
 @dataclass(frozen=True, slots=True)
