@@ -16,7 +16,6 @@ from gateway.core.note import LogIdentity, WitnessIdentity
 from gateway.core.signed_note import COSIGNATURE, LATTICE_COSIGNATURE, VerifierKey, parse_vkey
 from gateway.core.strict import as_list, as_object, as_text, members, sha256
 
-
 _COSIGNING = frozenset({COSIGNATURE, LATTICE_COSIGNATURE})
 
 
