@@ -164,7 +164,8 @@ async def running(settings: Settings, outside: Outside) -> AsyncIterator[Running
         )
         courier = Courier(_parts(inside, keeper))
         herald = Herald(_herald_parts(inside))
-        doors = await _doors(inside, keeper, opened)
+        notary = _notary(inside)
+        doors = await _doors(inside, keeper, notary, opened)
         delivering = asyncio.create_task(courier.run(), name="the courier")
         telling = asyncio.create_task(herald.run(), name="the herald")
         workers = [
@@ -175,7 +176,7 @@ async def running(settings: Settings, outside: Outside) -> AsyncIterator[Running
                 Keeper(store=inside.store, blobs=inside.blobs, clock=outside.clock).run(), name="the keeper"
             ),
             asyncio.create_task(_timekeeper(inside).run(), name="the timekeeper"),
-            asyncio.create_task(_notary(inside).run(), name="the notary"),
+            asyncio.create_task(notary.run(), name="the notary"),
             asyncio.create_task(Forgetting(inside.store, outside.clock).run(), name="the forgetting"),
             asyncio.create_task(inside.watch(), name="the watch"),
         ]
@@ -281,7 +282,9 @@ def _herald_parts(inside: Inside) -> HeraldParts:
     )
 
 
-async def _doors(inside: Inside, keeper: CardKeeper, opened: contextlib.AsyncExitStack) -> dict[str, Door]:
+async def _doors(
+    inside: Inside, keeper: CardKeeper, notary: Notary, opened: contextlib.AsyncExitStack
+) -> dict[str, Door]:
     settings, health = inside.settings, inside.health()
     context = Context(
         settings=settings,
@@ -296,6 +299,7 @@ async def _doors(inside: Inside, keeper: CardKeeper, opened: contextlib.AsyncExi
         entropy=inside.outside.entropy,
         probe=inside.outside.probe,
         cards_wanted=keeper.wanted,
+        witness_now=notary.now,
         check=health.check,
         figures=inside.figures,
         standing=health.standing,

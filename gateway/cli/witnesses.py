@@ -14,9 +14,12 @@ MISBEHAVIOUR = "misbehaviour"
 
 
 @click.command()
+@click.option("--now", is_flag=True, help="Have it cosigned now, before the next round; then list.")
 @with_session
-def witnesses(session: Session, /) -> None:
+def witnesses(session: Session, /, *, now: bool) -> None:
     """List the witnesses of our log: how far each has cosigned it, and what is wrong if it does not."""
+    if now:
+        session.hook().ask("POST", "/audit/witnesses")
     items = session.hook().items("audit", "witnesses")
     rows = [
         (

@@ -78,6 +78,12 @@ class Notary:
         self._lines: dict[AuthorityId, _Line] = {}
         self._again_s: dict[str, float] = {}
         self._slots = asyncio.Semaphore(_AT_ONCE)
+        self._wake = asyncio.Event()
+
+    def now(self) -> None:
+        """Visit everybody now; who is being visited has a turn again within the round."""
+        self._again_s = {name: again_s for name, again_s in self._again_s.items() if again_s == math.inf}
+        self._wake.set()
 
     async def run(self) -> None:
         """Go round until cancelled; whoever cannot be reached is asked again later, and holds up nobody."""
@@ -85,11 +91,14 @@ class Notary:
         try:
             async with asyncio.TaskGroup() as visits:
                 while True:
+                    self._wake.clear()
                     for name, visit in self._visits().items():
                         if time() >= self._again_s.get(name, 0):
                             self._again_s[name] = math.inf
                             visits.create_task(self._guarded(name, visit))
-                    await asyncio.sleep(_LOOK_S)
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(_LOOK_S):
+                            await self._wake.wait()
         finally:
             await self.close()
 
