@@ -214,7 +214,7 @@ DEEPER = {what: found for what, found in ALTERATIONS.items() if found[2] is not 
 def altered(name, place):
     """Return a file of the bundle with another character of the same sort at *place*."""
     old = part(name)[place : place + 1]
-    new = b"32" if old.isdigit() else b"AB"
+    new = b"32" if old.isdigit() else b"ab" if old.islower() else b"AB"
     return part(name)[:place] + new[old == new[:1] :][:1] + part(name)[place + 1 :]
 
 
