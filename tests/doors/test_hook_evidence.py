@@ -1,6 +1,5 @@
 """The evidence bundle at the hook: what the node holds of a message, and nothing of who read it."""
 
-
 import pytest
 
 from gateway.core.bundle import parse_bundle
