@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
@@ -29,13 +29,17 @@ from gateway.core.address import Reach
 from gateway.core.errors import Malformed, Misconfigured
 from gateway.core.ids import parse_authority
 from gateway.core.retention import Rule, Since
-from gateway.core.signed_note import COSIGNATURE, LATTICE_COSIGNATURE, VerifierKey, parse_vkey
+
+if TYPE_CHECKING:
+    from gateway.core.signed_note import VerifierKey
 
 ENV_PREFIX = "ART18_"
 _NESTED = "__"
 _SQLITE = "sqlite:///"
 _CREDENTIALS = "${CREDENTIALS_DIRECTORY}"
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+_COSIGNING = frozenset({0x04, 0x06})
+"""The types of keys that witnesses sign with (C2SP tlog-cosignature)."""
 _UNITS_MS = {"_hours": 3_600_000, "_days": 24 * 3_600_000}
 _DOMAIN = re.compile(rf"(?=.{{1,200}}\Z){_LABEL}(\.{_LABEL})+")
 
@@ -56,14 +60,21 @@ def _authority(text: str) -> str:
 
 def _vkeys(texts: tuple[str, ...]) -> tuple[str, ...]:
     try:
-        keys = [parse_vkey(text) for text in texts]
+        keys = _parsed(texts)
     except Malformed as fault:
         raise ValueError(str(fault)) from None
-    if any(key.kind not in {COSIGNATURE, LATTICE_COSIGNATURE} for key in keys):
+    if any(key.kind not in _COSIGNING for key in keys):
         raise ValueError("a witness has keys of type 0x04 and 0x06, and no other")
     if len({key.name for key in keys}) != 1 or len({key.kind for key in keys}) != len(keys):
         raise ValueError("the keys of one witness bear one name, and are one of each type at the most")
     return texts
+
+
+def _parsed(texts: "tuple[str, ...]") -> "tuple[VerifierKey, ...]":
+    # Imported for the few that name witnesses: cryptography would double the start of every command.
+    from gateway.core.signed_note import parse_vkey  # noqa: PLC0415 - see above
+
+    return tuple(parse_vkey(text) for text in texts)
 
 
 def _apart(witnesses: "tuple[OutsideWitness, ...]") -> "tuple[OutsideWitness, ...]":
@@ -225,7 +236,7 @@ class OutsideWitness(_Table):
     @property
     def verifiers(self) -> tuple[VerifierKey, ...]:
         """Its keys."""
-        return tuple(parse_vkey(vkey) for vkey in self.vkeys)
+        return _parsed(self.vkeys)
 
     @property
     def name(self) -> str:
