@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
@@ -29,9 +29,6 @@ from gateway.core.address import Reach
 from gateway.core.errors import Malformed, Misconfigured
 from gateway.core.ids import parse_authority
 from gateway.core.retention import Rule, Since
-
-if TYPE_CHECKING:
-    from gateway.core.signed_note import VerifierKey
 
 ENV_PREFIX = "ART18_"
 _NESTED = "__"
@@ -59,8 +56,11 @@ def _authority(text: str) -> str:
 
 
 def _vkeys(texts: tuple[str, ...]) -> tuple[str, ...]:
+    # Imported for the few that name witnesses: cryptography would double the start of every command.
+    from gateway.core.signed_note import parse_vkey  # noqa: PLC0415 - see above
+
     try:
-        keys = _parsed(texts)
+        keys = [parse_vkey(text) for text in texts]
     except Malformed as fault:
         raise ValueError(str(fault)) from None
     if any(key.kind not in _COSIGNING for key in keys):
@@ -68,13 +68,6 @@ def _vkeys(texts: tuple[str, ...]) -> tuple[str, ...]:
     if len({key.name for key in keys}) != 1 or len({key.kind for key in keys}) != len(keys):
         raise ValueError("the keys of one witness bear one name, and are one of each type at the most")
     return texts
-
-
-def _parsed(texts: "tuple[str, ...]") -> "tuple[VerifierKey, ...]":
-    # Imported for the few that name witnesses: cryptography would double the start of every command.
-    from gateway.core.signed_note import parse_vkey  # noqa: PLC0415 - see above
-
-    return tuple(parse_vkey(text) for text in texts)
 
 
 def _apart(witnesses: "tuple[OutsideWitness, ...]") -> "tuple[OutsideWitness, ...]":
@@ -234,14 +227,9 @@ class OutsideWitness(_Table):
     vkeys: Annotated[tuple[str, ...], Field(min_length=1, max_length=2), AfterValidator(_vkeys)]
 
     @property
-    def verifiers(self) -> tuple[VerifierKey, ...]:
-        """Its keys."""
-        return _parsed(self.vkeys)
-
-    @property
     def name(self) -> str:
         """The name that its keys bear."""
-        return self.verifiers[0].name
+        return self.vkeys[0].partition("+")[0]
 
 
 class Audit(_Table):
