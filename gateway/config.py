@@ -28,12 +28,15 @@ from typing_extensions import override
 from gateway.core.address import Reach
 from gateway.core.errors import Malformed, Misconfigured
 from gateway.core.ids import parse_authority
+from gateway.core.retention import Rule, Since
 
 ENV_PREFIX = "ART18_"
 _NESTED = "__"
 _SQLITE = "sqlite:///"
 _CREDENTIALS = "${CREDENTIALS_DIRECTORY}"
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+_COSIGNING = frozenset({0x04, 0x06})
+"""The types of keys that witnesses sign with (C2SP tlog-cosignature)."""
 _UNITS_MS = {"_hours": 3_600_000, "_days": 24 * 3_600_000}
 _DOMAIN = re.compile(rf"(?=.{{1,200}}\Z){_LABEL}(\.{_LABEL})+")
 
@@ -50,6 +53,27 @@ def _authority(text: str) -> str:
         return parse_authority(text)
     except Malformed as fault:
         raise ValueError(str(fault)) from None
+
+
+def _vkeys(texts: tuple[str, ...]) -> tuple[str, ...]:
+    # Imported for the few that name witnesses: cryptography would double the start of every command.
+    from gateway.core.signed_note import parse_vkey  # noqa: PLC0415 - see above
+
+    try:
+        keys = [parse_vkey(text) for text in texts]
+    except Malformed as fault:
+        raise ValueError(str(fault)) from None
+    if any(key.kind not in _COSIGNING for key in keys):
+        raise ValueError("a witness has keys of type 0x04 and 0x06, and no other")
+    if len({key.name for key in keys}) != 1 or len({key.kind for key in keys}) != len(keys):
+        raise ValueError("the keys of one witness bear one name, and are one of each type at the most")
+    return texts
+
+
+def _apart(witnesses: "tuple[OutsideWitness, ...]") -> "tuple[OutsideWitness, ...]":
+    if len({witness.name for witness in witnesses}) != len(witnesses):
+        raise ValueError("each witness is named once")
+    return witnesses
 
 
 def _store_url(text: str) -> str:
@@ -196,8 +220,54 @@ class Delivery(_Table):
     ] = 30
 
 
+class OutsideWitness(_Table):
+    """A witness that is no peer: where its C2SP tlog-witness service is, and its keys."""
+
+    url: Annotated[str, Field(pattern=r"^https?://[^\s?#]+$", max_length=500)]
+    vkeys: Annotated[tuple[str, ...], Field(min_length=1, max_length=2), AfterValidator(_vkeys)]
+
+    @property
+    def name(self) -> str:
+        """The name that its keys bear."""
+        return self.vkeys[0].partition("+")[0]
+
+
 class Audit(_Table):
-    """The audit log has no settings: its origin and its keys are in the card."""
+    """The audit log: its origin and its keys are in the card, and every peer is a witness of it."""
+
+    witnesses: Annotated[
+        tuple[OutsideWitness, ...],
+        AfterValidator(_apart),
+        _says(
+            "Witnesses besides the peers (C2SP tlog-witness): "
+            '[{ url = "https://witness.example/", vkeys = ["witness.example+1234abcd+BA…"] }].'
+        ),
+    ] = ()
+
+
+class RetentionRule(_Table):
+    """Content of messages of some kinds is due to be erased so many days after something."""
+
+    kinds: Annotated[str, Field(pattern=r"^[a-z_.*]{1,64}$")]
+    days: Annotated[int, Field(ge=1, le=36_500)]
+    after: Since = Since.CLOSED
+
+
+class Retention(_Table):
+    """How long content is kept. Nothing is erased by itself: what is due, two operators erase."""
+
+    rules: Annotated[
+        tuple[RetentionRule, ...],
+        _says(
+            "The first that fits a kind counts; without one it is kept for ever. after: closed (its case), "
+            'or recorded. [{ kinds = "request.*", days = 3650, after = "closed" }].'
+        ),
+    ] = ()
+
+    @property
+    def policies(self) -> tuple[Rule, ...]:
+        """The rules, as they are applied."""
+        return tuple(Rule(rule.kinds, rule.days, rule.after) for rule in self.rules)
 
 
 class Clocks(_Table):
@@ -301,6 +371,7 @@ class Settings(BaseSettings):
     keys: Keys = Keys()
     delivery: Delivery = Delivery()
     audit: Audit = Audit()
+    retention: Retention = Retention()
     clocks: Clocks = Clocks()
     limits: Limits = Limits()
     log: Log = Log()

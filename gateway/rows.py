@@ -252,7 +252,8 @@ class BlobRow:
 
     It is recorded before its first byte is, with the `size_bytes` that were announced.
     `received_ms` is when it was begun, `whole_ms` when all of it was there, and was what its digest says;
-    None until then. `claimed_by` is the incoming message whose receipt covers it, or None.
+    None until then. `claimed_by` is the incoming message whose receipt covers it, or None; `others` counts
+    further messages that name it too.
     """
 
     peer: AuthorityId
@@ -262,6 +263,7 @@ class BlobRow:
     received_ms: int
     claimed_by: MessageId | None = None
     whole_ms: int | None = None
+    others: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -464,14 +466,14 @@ class WitnessedRow:
 class WitnessRow:
     """A witness of our own log, and how far it has come. Key: name.
 
-    `size` is that of the newest checkpoint that it cosigned, 0 for none; `problem` is the code of the
-    last attempt's failure.
+    `size` is that of the newest checkpoint that it cosigned, 0 for none, at `cosigned_ms` by our clock;
+    `problem` is the code of the last attempt's failure.
     """
 
     name: str
     version: int
-    size: int
-    asked_ms: int
+    size: int = 0
+    cosigned_ms: int | None = None
     problem: str | None = None
 
 
@@ -531,17 +533,17 @@ class ComparedRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForkRow:
-    """Two checkpoints that one log signed and that contradict each other. Key: origin, size.
+    """Two checkpoints that one log signed and that contradict each other. Key: origin, size, code.
 
-    `size` is that of `first`. `code` is `two_roots` for two roots at that size, which is proof of
-    misbehaviour by itself; `inconsistent` where no consistency proof leads from `first` to `second`.
+    `size` is that of `first`, the smaller one. `code` is `two_roots` for two roots at that size, which is
+    proof of misbehaviour by itself; `inconsistent` where no consistency proof led from `first` to `second`.
     """
 
     origin: str
     size: int
+    code: str
     version: int
     peer: AuthorityId
-    code: str
     first: str
     second: str
     found_ms: int
@@ -565,14 +567,15 @@ class HoldRow:
 class ErasureRow:
     """Messages that one operator proposed to erase, for another one to confirm. Key: id (a UUID).
 
-    `messages` is a JSON list of [direction, peer, id]. `state`: proposed, done or withdrawn.
+    `selection` names them, and says how they were judged (web.erasures). `state`: proposed, done or
+    withdrawn.
     `proposed_by` is the account of the proposer. `entry` recorded the proposal.
     """
 
     id: str
     version: int
     state: str
-    messages: str
+    selection: str
     proposed_by: str
     proposed_ms: int
     changed_ms: int

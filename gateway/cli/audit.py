@@ -14,6 +14,7 @@ from gateway.cli.program import UsageFault
 from gateway.cli.session import Session, with_session
 from gateway.cli.terminal import moment, pairs, table
 from gateway.cli.trail import export, head, verify
+from gateway.cli.witnesses import forks, witnesses
 from gateway.core.entry import Entry, parse_entry
 from gateway.core.errors import WrongSubject
 from gateway.core.merkle import leaf_hash, verify_inclusion
@@ -26,6 +27,10 @@ from gateway.core.strict import time_text
 @click.group()
 def audit() -> None:
     """The audit log: list, show, prove, find, export, verify. The node logs that it was read."""
+
+
+audit.add_command(witnesses)
+audit.add_command(forks)
 
 
 @audit.command(name="list")

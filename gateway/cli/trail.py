@@ -1,7 +1,8 @@
 """`art18 audit export` and `verify`: the trail taken out, and verified without trust in the node."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -12,11 +13,13 @@ from gateway.cli.program import UsageFault
 from gateway.cli.session import Session, with_session
 from gateway.cli.terminal import Terminal
 from gateway.cli.trail_files import Told, Writer, companion, first_line, lines_of, opened_export, verify_lines
-from gateway.core.card import Card, fingerprint, parse_fingerprint
-from gateway.core.errors import Misuse, Untrusted, WrongSubject
-from gateway.core.export import LEAVES, Check, Header, log_of, parse_cards
+from gateway.cli.trust import trust_of, trusting
+from gateway.core.card import Card, fingerprint
+from gateway.core.errors import WrongSubject
+from gateway.core.export import LEAVES, Check, Header, Witnessed, book_of, log_of
 from gateway.core.note import Checkpoint
-from gateway.core.strict import sha256
+from gateway.core.strict import time_text
+from gateway.core.trust import Trust
 
 _UNVERIFIED = 4
 _FROM = click.option("--from", "start", metavar="N", type=click.IntRange(0), help="Only from entry N on.")
@@ -74,16 +77,17 @@ def export(
 @click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @_FROM
 @_TO
-@click.option(
-    "--root",
-    "roots",
-    multiple=True,
-    metavar="ID=FINGERPRINT",
-    help="Whose log FILE is: the fingerprint of the authority's root key, as a ceremony confirmed it.",
-)
+@trusting
 @with_session
 def verify(
-    session: Session, /, *, file: Path | None, start: int | None, end: int | None, roots: tuple[str, ...]
+    session: Session,
+    /,
+    *,
+    file: Path | None,
+    start: int | None,
+    end: int | None,
+    root: tuple[str, ...],
+    policy: Path | None,
 ) -> None:
     """Verify the log here: every entry, the tree over them, both signatures on its head.
 
@@ -92,16 +96,19 @@ def verify(
     checkpoint must bear the signatures of the log keys in the card of this folder.
 
     FILE is an exported trail, JSON lines or CSV; neither node nor network nor settings are needed. Without
-    --root nobody is authenticated (exit 4). What is wrong is told by a short name, and where it is.
+    --root or --policy nobody is authenticated (exit 4). What is wrong is told by a short name, and with the
+    entry that it is about.
     """
     if file is None:
-        if roots:
-            raise UsageFault("--root is for an exported FILE; the node's own log is verified by its card")
+        if root or policy:
+            raise UsageFault(
+                "--root and --policy are for an exported FILE; the node's log is verified by its card"
+            )
         _verify_node(session, start, end)
     elif start is not None or end is not None:
         raise UsageFault("--from and --to are for the node's log; FILE is verified whole")
     else:
-        _verify_file(session, file, dict(map(_root, roots)))
+        _verify_file(session, file, trust_of(root, policy))
 
 
 def _verify_node(session: Session, start: int | None, end: int | None) -> None:
@@ -140,65 +147,53 @@ def verify_stream(
     return check.checkpoint, header
 
 
-def _verify_file(session: Session, file: Path, roots: Mapping[str, str]) -> None:
+def _verify_file(session: Session, file: Path, trust: Trust) -> None:
     try:
         with opened_export(file) as (header, rest), _progress(session.terminal) as told:
-            cards = parse_cards(header)
-            authenticated = _authenticated(cards[0], roots)
-            check = Check(header, log_of(header, cards))
+            book = book_of(header, trust)
+            check = Check(header, log_of(header, book))
             rest(check, told)
+            witnessed = check.witnessed(book, trust)
     except OSError as error:
         raise UsageFault(f"{error.filename}: {error.strerror}") from None
-    gaps = "" if not header.filters else " (a selection: whether it is complete cannot be seen)"
-    covered = (
-        ""
-        if check.cosigned is None
-        else (
-            f"\nThe first {check.cosigned.size} entries of the log are under a checkpoint with cosignatures."
-        )
-    )
-    told_by = (
+    authentic = book.authentic(header.authority)
+    first = book.cards(header.authority)[0]
+    document = {
+        "verified": authentic,
+        "authenticated": authentic,
+        "authority": header.authority,
+        "fingerprint": fingerprint(first),
+        "entries": check.count,
+        "from": header.start,
+        "to": header.end,
+        "filters": dict(header.filters),
+        "witnessed": [asdict(one) for one in witnessed],
+        **head(check.checkpoint),
+    }
+    gaps = " (a selection: whether it is complete cannot be seen)" if header.filters else ""
+    whose = (
         f"authenticated by the fingerprint of {header.authority}"
-        if authenticated
-        else "consistent in itself; nobody is authenticated: give --root ID=FINGERPRINT"
+        if authentic
+        else "consistent in itself, and nobody is authenticated: give --root ID=FINGERPRINT"
     )
-    session.terminal.say(
-        {
-            "verified": authenticated,
-            "authenticated": authenticated,
-            "authority": header.authority,
-            "fingerprint": fingerprint(cards[0]),
-            "entries": check.count,
-            "from": header.start,
-            "to": header.end,
-            "filters": dict(header.filters),
-            "cosigned_size": None if check.cosigned is None else check.cosigned.size,
-            **head(check.checkpoint),
-        },
-        f"{check.count} entries{gaps} are in the log {header.origin}: {told_by}.\n"
-        f"Its checkpoint of {check.checkpoint.size} entries has both signatures of the log, and the root\n"
-        f"  {check.checkpoint.root.hex()}{covered}",
+    text = [
+        f"{check.count} entries{gaps} are in the log {header.origin}: {whose}.",
+        f"Its checkpoint of {check.checkpoint.size} entries has both signatures of the log, and the root",
+        f"  {check.checkpoint.root.hex()}",
+        *map(_told_by, witnessed),
+    ]
+    session.terminal.say(document, "\n".join(text))
+    click.get_current_context().exit(0 if authentic else _UNVERIFIED)
+
+
+def _told_by(one: Witnessed) -> str:
+    """Return what a cosignature says, for people."""
+    whose = "a witness that you named" if one.authority is None else f"the witness of {one.authority}"
+    counts = "" if one.authentic else "; nobody has authenticated it, so that attests no time"
+    return (
+        f"{one.name} ({whose}) saw its first {one.size} entries at {time_text(one.time_s * 1000)}, "
+        f"by its clock{counts}."
     )
-    click.get_current_context().exit(0 if authenticated else _UNVERIFIED)
-
-
-def _root(given: str) -> tuple[str, str]:
-    """Return authority and root digest of ID=FINGERPRINT. Raises UsageFault."""
-    authority, equals, text = given.partition("=")
-    try:
-        if authority and equals:
-            return authority, parse_fingerprint(text)
-    except Misuse:
-        pass
-    raise UsageFault("--root is ID=FINGERPRINT, like qm.moj=3f2a…: 16 groups of 4 hex digits")
-
-
-def _authenticated(first: Card, roots: Mapping[str, str]) -> bool:
-    """Return whether the root of the *first* card is one of *roots*. Raises Untrusted: it is another."""
-    known = roots.get(first.authority)
-    if known is not None and known != sha256(first.root[0]):
-        raise Untrusted(f"the root key of {first.authority} has another fingerprint")
-    return known is not None
 
 
 @contextmanager

@@ -54,6 +54,8 @@ class Problem(StrEnum):
     """An exported file was cut short, or has more than it says."""
     ORDER = "wrong_order"
     """An exported entry does not stand where its index says, or outside of what was asked for."""
+    COSIGNATURE = "cosignature_wrong"
+    """A known witness did not sign what it is said to have signed."""
     PROOF = "not_included"
     """A proof does not lead from an entry to the checkpoint."""
 

@@ -10,10 +10,10 @@ file that was cut short is noticed. Two forms:
   hashes in the header prove all of them together: it verifies as fast as hashes are computed.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from gateway.core.card import Card, parse_card, successor
+from gateway.core.card import parse_card
 from gateway.core.errors import Malformed, NotIncluded, Untrusted
 from gateway.core.examination import Leaves, Problem, Unsound
 from gateway.core.ids import AuthorityId, parse_authority
@@ -25,7 +25,8 @@ from gateway.core.merkle import (
     verify_inclusion,
     verify_range,
 )
-from gateway.core.note import Checkpoint, LogIdentity, verify_checkpoint
+from gateway.core.note import Checkpoint, LogIdentity, verify_checkpoint, verify_cosignature
+from gateway.core.signed_note import Signature, VerifierKey, parse_note
 from gateway.core.strict import (
     INTEGER_LIMIT,
     as_integer,
@@ -39,6 +40,7 @@ from gateway.core.strict import (
     members,
     parse_json,
 )
+from gateway.core.trust import Book, Trust
 
 ENTRIES, LEAVES = "entries", "leaves"
 FILTERS = ("peer", "message", "event", "after", "before")
@@ -46,7 +48,19 @@ MAX_LINE_BYTES = 16 * 1024 * 1024
 """Of a header: room for every card that an authority ever had."""
 _TYPE = "audit-export"
 _END = b'{"count":'
-_ALWAYS = ("v", "type", "form", "authority", "origin", "checkpoint", "cards", "filters", "from", "to")
+_ALWAYS = (
+    "v",
+    "type",
+    "form",
+    "authority",
+    "origin",
+    "checkpoint",
+    "cards",
+    "witnesses",
+    "filters",
+    "from",
+    "to",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +78,7 @@ class Header:
     Attributes:
         checkpoint: the note, with the cosignatures at hand, under which every entry is proved.
         cards: the own cards, from the first to the newest, as they were signed.
+        witnesses: the cards of the authorities whose cosignatures are there.
         cosigned: the newest checkpoint with cosignatures, where that is an earlier one.
         filters: what the entries were selected by; none: all of them are there.
         start, end: the entries from *start* up to, not with, *end*.
@@ -77,6 +92,7 @@ class Header:
     cards: tuple[str, ...]
     start: int
     end: int
+    witnesses: tuple[str, ...] = ()
     filters: Mapping[str, str] = field(default_factory=dict)
     cosigned: Cosigned | None = None
     left: tuple[bytes, ...] = ()
@@ -92,6 +108,7 @@ class Header:
             "origin": self.origin,
             "checkpoint": self.checkpoint,
             "cards": list(self.cards),
+            "witnesses": list(self.witnesses),
             "filters": dict(self.filters),
             "from": self.start,
             "to": self.end,
@@ -153,6 +170,7 @@ def parse_header(line: bytes) -> Header:
         origin=as_text(found["origin"]),
         checkpoint=as_text(found["checkpoint"]),
         cards=tuple(as_text(card) for card in as_list(found["cards"])),
+        witnesses=tuple(as_text(card) for card in as_list(found["witnesses"])),
         filters=filters,
         start=start,
         end=end,
@@ -179,28 +197,31 @@ def parse_end(line: bytes) -> int | None:
     return int(digits) if digits.isdigit() and int(digits) < INTEGER_LIMIT else None
 
 
-def parse_cards(header: Header) -> tuple[Card, ...]:
-    """Return the cards of an export, each the successor of the one before it.
-
-    Raises:
-        Malformed, Untrusted: one is not a card of the authority, or does not follow.
-    """
-    if not header.cards:
-        raise Malformed("an export without a card")
-    cards = [parse_card(header.cards[0].encode())]
-    for raw in header.cards[1:]:
-        cards.append(successor(raw.encode(), cards[-1]))
-    if cards[0].authority != header.authority:
-        raise Untrusted("the card in the export is of another authority")
-    return tuple(cards)
+def book_of(header: Header, trust: Trust) -> Book:
+    """Return the cards of an export, as *trust* makes them authentic. Raises Malformed, Untrusted."""
+    return Book.of([parse_card(raw.encode()) for raw in (*header.cards, *header.witnesses)], trust)
 
 
-def log_of(header: Header, cards: Sequence[Card]) -> LogIdentity:
-    """Return the log of an export, as one of its *cards* names it. Raises Untrusted."""
-    for card in cards:
+def log_of(header: Header, book: Book) -> LogIdentity:
+    """Return the log of an export, as a card of its authority names it. Raises Untrusted."""
+    for card in book.cards(header.authority):
         if card.log.origin == header.origin:
             return card.log
     raise Untrusted("no card of the authority names this log")
+
+
+@dataclass(frozen=True, slots=True)
+class Witnessed:
+    """A witness that signed a checkpoint of the log of *size* entries, by its clock at *time_s*.
+
+    `authority` is None for a witness that the verifier named; `authentic`: its word counts.
+    """
+
+    name: str
+    authority: AuthorityId | None
+    size: int
+    time_s: int
+    authentic: bool
 
 
 class Check:
@@ -246,6 +267,23 @@ class Check:
             raise Unsound(Problem.PROOF, index) from None
         self._next, self.count = index + 1, self.count + 1
 
+    def witnessed(self, book: Book, trust: Trust) -> list[Witnessed]:
+        """Return who of those in *book* and *trust* signed the checkpoints here. Raises Unsound."""
+        found: list[Witnessed] = []
+        for checkpoint in filter(None, (self.checkpoint, self.cosigned)):
+            signatures = parse_note(checkpoint.text).signatures
+            for name, authority, keys in _known(self._header.authority, book, trust):
+                used = [
+                    key
+                    for key in keys
+                    if any((one.name, one.key_id) == (key.name, key.key_id) for one in signatures)
+                ]
+                if used:
+                    time_s = _time_s(checkpoint, signatures, keys)
+                    authentic = authority is None or book.authentic(authority)
+                    found.append(Witnessed(name, authority, checkpoint.size, time_s, authentic))
+        return found
+
     def end(self, count: int | None) -> None:
         """Take the last line, which says how many entries there are; None: it is missing. Raises Unsound."""
         header = self._header
@@ -257,6 +295,24 @@ class Check:
                 verify_range(self._leaves.frontier, self.checkpoint.size, header.right, self.checkpoint.root)
             except NotIncluded:
                 raise Unsound(Problem.ROOT, header.start, header.end) from None
+
+
+def _known(
+    owner: AuthorityId, book: Book, trust: Trust
+) -> Iterator[tuple[str, AuthorityId | None, tuple[VerifierKey, ...]]]:
+    """Yield the witnesses whose keys are known, but for the log's owner's own."""
+    for name, (authority, witness) in book.witnesses().items():
+        if authority != owner:
+            yield name, authority, witness.verifiers
+    for trusted in trust.witnesses:
+        yield trusted.name, None, trusted.keys
+
+
+def _time_s(checkpoint: Checkpoint, signatures: Sequence[Signature], keys: Sequence[VerifierKey]) -> int:
+    try:
+        return max(verify_cosignature(checkpoint, signatures, key) for key in keys)
+    except Untrusted:
+        raise Unsound(Problem.COSIGNATURE, 0, checkpoint.size) from None
 
 
 def _consistent(old: Checkpoint, new: Checkpoint, proof: Sequence[bytes]) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -97,6 +98,7 @@ async def _header(
     elif rows and (text := await store.checkpoint_at(rows[0].size)) is not None:
         proof = await store.consistency(rows[0].size, checkpoint.size)
         cosigned = Cosigned(checkpoint=text + lines, consistency=tuple(proof))
+    own_cards, witness_cards = await _cards(context, {row.witness for row in rows})
     left, right = (
         await store.range_proof(asked.start, end, checkpoint.size) if asked.form == LEAVES else ([], [])
     )
@@ -105,7 +107,8 @@ async def _header(
         authority=own.authority,
         origin=checkpoint.origin,
         checkpoint=note,
-        cards=await _cards(context),
+        cards=own_cards,
+        witnesses=witness_cards,
         filters=asked.filters,
         start=asked.start,
         end=end,
@@ -115,12 +118,16 @@ async def _header(
     )
 
 
-async def _cards(context: Context) -> tuple[str, ...]:
-    """Return the own cards, from the first to the newest."""
-    own = context.directory.own.authority
-    rows = [row for row in await context.store.all(CardRow) if row.authority == own]
-    pinned = sorted((row for row in rows if row.pinned_ms != NEVER_PINNED), key=lambda row: row.sequence)
-    return tuple(row.body.decode() for row in pinned)
+async def _cards(context: Context, names: AbstractSet[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the own cards, first to newest, and those of the authorities that witness as *names*."""
+    pinned = [row for row in await context.store.all(CardRow) if row.pinned_ms != NEVER_PINNED]
+    pinned.sort(key=lambda row: (row.authority, row.sequence))
+    own, peers = context.directory.own.authority, context.directory.peers
+    others = {peer for peer, pinned_peer in peers.items() if pinned_peer.card.witness.name in names}
+    return (
+        tuple(row.body.decode() for row in pinned if row.authority == own),
+        tuple(row.body.decode() for row in pinned if row.authority in others),
+    )
 
 
 async def _pages(context: Context, asked: _Asked, end: int, size: int) -> AsyncIterator[tuple[int, bytes]]:

@@ -28,6 +28,7 @@ from gateway.web.counting import REQUEST_ID, counted
 from gateway.web.limits import CallerLimits, check_media_type, read_body
 from gateway.web.problems import problem_of, problem_response
 from gateway.web.reception import Reception
+from gateway.web.witnessing import witness_routes
 
 PEER = web.RequestKey("peer", PinnedPeer)
 
@@ -56,13 +57,13 @@ def federation_app(context: Context) -> web.Application:
             web.get("/v1/envelopes/{id}/receipt", _get_receipt, allow_head=False),
             web.post("/v1/envelopes/{id}/close", _close),
             web.post("/v1/receipts", _post_receipt),
-            web.get("/v1/log/checkpoint", _checkpoint, allow_head=False),
             web.get("/v1/log/consistency", _consistency, allow_head=False),
             web.get("/v1/card", _card, allow_head=False),
             web.get("/v1/cards/{sequence}", _card_by_sequence, allow_head=False),
             web.get("/v1/profile", _profile, allow_head=False),
             web.get("/v1/ping", _ping, allow_head=False),
             *blob_routes(PEER),
+            *witness_routes(PEER),
         ]
     )
     return app
@@ -209,11 +210,6 @@ async def _sent(context: Context, peer: PinnedPeer, entry: Entry) -> MessageRow:
 async def _alarm(context: Context, peer: PinnedPeer) -> None:
     """Tell an operator that *peer* sent a receipt that does not hold (protocol §9)."""
     await raise_alarm(context.store, context.clock, "receipt_not_proved", peer.row.authority, "later receipt")
-
-
-async def _checkpoint(request: web.Request) -> web.Response:
-    checkpoint = await request.app[CONTEXT].store.checkpoint()
-    return web.Response(text=checkpoint.text)
 
 
 async def _consistency(request: web.Request) -> web.Response:

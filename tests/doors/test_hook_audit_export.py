@@ -18,6 +18,7 @@ from gateway.core.note import cosign
 from gateway.ports import Change
 from gateway.rows import CosignedRow
 from gateway.web.tokens import Scope
+from tests.support.authorities import make_authority
 from tests.support.hooks import MARK, PEER, US, faulty, open_hook
 
 MANY = 1100
@@ -53,16 +54,12 @@ def root(hook) -> list[str]:
 
 
 async def cosigned(hook) -> int:
-    """Let a witness sign the newest checkpoint; return its size."""
-    checkpoint = await hook.store.checkpoint()
-    witness = hook.party.keyring.witness
-    lines = cosign(checkpoint, "witness.example", hook.clock.now_ms(), witness)
+    """Let the witness of PEER sign the newest checkpoint; return its size."""
+    checkpoint, peer = await hook.store.checkpoint(), make_authority(PEER)
+    name = peer.card.witness.name
+    lines = cosign(checkpoint, name, hook.clock.now_ms(), peer.keyring.witness)
     row = CosignedRow(
-        size=checkpoint.size,
-        witness="witness.example",
-        version=0,
-        lines=lines,
-        time_s=hook.clock.now_ms() // 1000,
+        size=checkpoint.size, witness=name, version=0, lines=lines, time_s=hook.clock.now_ms() // 1000
     )
     await hook.store.record(Change(name="cosigned", puts=(row,)))
     return checkpoint.size
@@ -114,16 +111,38 @@ async def test_cosignatures_at_hand_go_with_an_export(hook, tmp_path):
     await fill(hook)
     size = await cosigned(hook)
     await fill(hook, 10)
-    header = json.loads((await exported(hook)).splitlines()[0])
-    assert "witness.example" in header["cosigned"]["checkpoint"]
+    peer = make_authority(PEER)
     file = await as_file(hook, tmp_path, "jsonl")
+    code, found = await verified(file, *root(hook), "--root", f"{PEER}={fingerprint(peer.card)}")
+    (one,) = found["witnessed"]
+    assert (code, one["name"], one["size"], one["authentic"]) == (0, peer.card.witness.name, size, True)
+    assert one["time_s"] == hook.clock.now_ms() // 1000
     code, found = await verified(file, *root(hook))
-    assert (code, found["cosigned_size"]) == (0, size)
-    altered = header | {"cosigned": {**header["cosigned"], "consistency": []}}
-    lines = file.read_bytes().split(b"\n", 1)
-    file.write_bytes(json.dumps(altered).encode() + b"\n" + lines[1])
+    assert (code, found["witnessed"][0]["authentic"]) == (0, False)
+    policy = tmp_path / "policy.toml"
+    policy.write_text(f'[roots]\n"{US}" = "{fingerprint(hook.party.card)}"\n')
+    assert (await verified(file, "--policy", str(policy)))[0] == 0
+
+
+@pytest.mark.parametrize("what", ["consistency", "cosignature"])
+async def test_a_cosigned_checkpoint_that_was_altered_is_found(hook, tmp_path, what):
+    await fill(hook)
+    await cosigned(hook)
+    await fill(hook, 10)
+    file = await as_file(hook, tmp_path, "jsonl")
+    first, rest = file.read_bytes().split(b"\n", 1)
+    header = json.loads(first)
+    if what == "consistency":
+        header["cosigned"]["consistency"] = []
+    else:
+        *lines, last, _ = header["cosigned"]["checkpoint"].split("\n")
+        at = len(last) // 2
+        last = last[:at] + ("A" if last[at] != "A" else "B") + last[at + 1 :]
+        header["cosigned"]["checkpoint"] = "\n".join([*lines, last, ""])
+    file.write_bytes(json.dumps(header).encode() + b"\n" + rest)
     code, found = await verified(file, *root(hook))
-    assert (code, "root_differs" in found["error"]) == (4, True)
+    assert code == 4
+    assert {"consistency": "root_differs", "cosignature": "cosignature_wrong"}[what] in found["error"]
 
 
 async def test_an_entry_is_proved_under_the_earliest_cosigned_checkpoint(hook):
@@ -132,9 +151,9 @@ async def test_an_entry_is_proved_under_the_earliest_cosigned_checkpoint(hook):
     await fill(hook, 5)
     early = (await hook("GET", "/audit/entries/1/proof")).body.decode()
     assert f"\n{size}\n" in early
-    assert "— witness.example " in early
+    assert f"— {make_authority(PEER).card.witness.name} " in early
     late = (await hook("GET", f"/audit/entries/{size + 1}/proof")).body.decode()
-    assert "witness.example" not in late
+    assert make_authority(PEER).card.witness.name not in late
 
 
 async def test_exporting_is_logged_before_it_is_answered(hook):
@@ -216,8 +235,8 @@ async def test_what_was_altered_in_a_file_is_found(hook, tmp_path, form, change,
     [
         ("checkpoint", "checkpoint_not_signed"),
         ("origin", "no card"),
-        ("authority", "another authority"),
-        ("cards", "without a card"),
+        ("authority", "no card"),
+        ("cards", "no card"),
     ],
 )
 async def test_a_header_that_was_altered_proves_nothing(hook, tmp_path, member, told):
