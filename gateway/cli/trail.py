@@ -9,6 +9,7 @@ import click
 
 from gateway.app.own_card import read_card
 from gateway.cli.filters import filters
+from gateway.cli.hook import Hook
 from gateway.cli.program import UsageFault
 from gateway.cli.session import Session, with_session
 from gateway.cli.terminal import Terminal
@@ -16,8 +17,9 @@ from gateway.cli.trail_files import Told, Writer, companion, first_line, lines_o
 from gateway.cli.trust import trust_of, trusting
 from gateway.core.card import Card, fingerprint
 from gateway.core.errors import WrongSubject
+from gateway.core.examination import Problem, Unsound
 from gateway.core.export import LEAVES, Check, Header, Witnessed, book_of, log_of
-from gateway.core.note import Checkpoint
+from gateway.core.note import Checkpoint, verify_checkpoint
 from gateway.core.strict import time_text
 from gateway.core.trust import Trust
 
@@ -113,9 +115,8 @@ def verify(
 
 def _verify_node(session: Session, start: int | None, end: int | None) -> None:
     card = read_card(session.settings().keys.card)
-    query = {"form": LEAVES, "from": start, "to": end}
-    with session.hook().stream("/audit/export", query=query) as answer, _progress(session.terminal) as told:
-        checkpoint, header = verify_stream(lines_of(answer.pieces), card, start or 0, end, told)
+    with _progress(session.terminal) as told:
+        checkpoint, header = verify_log(session.hook(), card, start or 0, end, told)
     whole = (header.start, header.end) == (0, checkpoint.size)
     those = f"{checkpoint.size} entries" if whole else f"entries {header.start} to {header.end - 1}"
     session.terminal.say(
@@ -124,6 +125,63 @@ def _verify_node(session: Session, start: int | None, end: int | None) -> None:
         f"  {checkpoint.root.hex()}\n"
         "which bears both signatures of the log (Ed25519 and ML-DSA-44) under the card of this folder.",
     )
+
+
+def verify_log(
+    hook: Hook, card: Card, start: int, end: int | None, told: Told = lambda _: None
+) -> tuple[Checkpoint, Header]:
+    """Return the checkpoint under which the node's entries [start, end) hold, and the header.
+
+    If they do not, which entry is asked of ever smaller ranges. Raises as `verify_stream`.
+    """
+    try:
+        return _verify_range(hook, card, start, end, told)
+    except Unsound as fault:
+        if fault.problem not in {Problem.ROOT, Problem.COUNT}:
+            raise
+        text = hook.ask("GET", "/audit/checkpoint").body.decode("utf-8", "replace")
+        size = verify_checkpoint(text, card.log).size
+        raise _narrowed(hook, card, fault, start, size if end is None else end) from None
+
+
+def _verify_range(
+    hook: Hook, card: Card, start: int, end: int | None, told: Told
+) -> tuple[Checkpoint, Header]:
+    with hook.stream("/audit/export", query={"form": LEAVES, "from": start, "to": end}) as answer:
+        return verify_stream(lines_of(answer.pieces), card, start, end, told)
+
+
+def _narrowed(hook: Hook, card: Card, fault: Unsound, start: int, end: int) -> Unsound:
+    """Return *fault* with the first entry that is wrong, as far as it can be known.
+
+    The signed root vouches for the hashes around a range too: a range holds or not whatever else was
+    altered, unless somebody has computed the tree anew. Then none holds, and nothing can be said.
+    """
+    low, high, some_hold = start, end, False
+
+    def holds(first: int, last: int) -> bool:
+        nonlocal some_hold, fault
+        try:
+            _verify_range(hook, card, first, last, lambda _: None)
+        except Unsound as found:
+            fault = found
+            return False
+        some_hold = True
+        return True
+
+    whole = fault
+    while high - low > 1:
+        middle = (low + high) // 2
+        if holds(low, middle):
+            low = middle
+        else:
+            high = middle
+    if holds(low, high):  # what failed with the others holds by itself: it is the last range that was split
+        return whole
+    here = fault
+    if not some_hold and not (high < end and holds(high, high + 1)):
+        return whole
+    return Unsound(Problem.MISSING if here.problem is Problem.COUNT else Problem.ALTERED, low)
 
 
 def verify_stream(

@@ -10,10 +10,14 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from gateway.cli.hook import Hook
 from gateway.cli.program import art18
+from gateway.cli.trail import verify_log
 from gateway.cli.trail_files import Writer, companion, lines_of
 from gateway.core.card import fingerprint
 from gateway.core.entry import Draft
+from gateway.core.examination import Unsound
+from gateway.core.merkle import Frontier, leaf_hash
 from gateway.core.note import cosign
 from gateway.ports import Change
 from gateway.rows import CosignedRow
@@ -284,6 +288,57 @@ async def test_a_tree_with_holes_ends_an_export_before_its_end(hook):
         database.execute('DELETE FROM nodes WHERE level = 0 AND "index" = 1000')
     with pytest.raises(Exception, match=r"payload|disconnected"):
         await exported(hook)
+
+
+# -- the node's log, verified by the command line
+
+TAMPERED = {
+    "changed": (
+        """UPDATE entries SET leaf = CAST(replace(leaf, '"ok"', '"failed"') AS BLOB) WHERE "index" = 700""",
+        "entry_altered: entry 700",
+    ),
+    "out of form": (
+        """UPDATE entries SET leaf = CAST(replace(leaf, '"v":1', '"v":2') AS BLOB) WHERE "index" = 700""",
+        "malformed_entry: entry 700",
+    ),
+    "the first": (
+        """UPDATE entries SET leaf = CAST(replace(leaf, '"ok"', '"failed"') AS BLOB) WHERE "index" = 0""",
+        "entry_altered: entry 0",
+    ),
+    "deleted": ('DELETE FROM entries WHERE "index" = 700', "entries_missing: entry 700"),
+    "truncated": ('DELETE FROM entries WHERE "index" BETWEEN 900 AND 1102', "entries_missing: entry 900"),
+    "reordered": (
+        """UPDATE entries SET "index" = -1 WHERE "index" = 700;
+        UPDATE entries SET "index" = 700 WHERE "index" = 701;
+        UPDATE entries SET "index" = 701 WHERE "index" = -1""",
+        "entry_altered: entry 700",
+    ),
+    "inserted": (
+        """DELETE FROM entries WHERE "index" = 1000;
+        UPDATE entries SET "index" = -"index" - 2 WHERE "index" > 700 AND "index" < 1000;
+        UPDATE entries SET "index" = -"index" - 1 WHERE "index" < 0;
+        INSERT INTO entries ("index", leaf, entry_id, event, peer, message_id, time_ms)
+        SELECT 701, leaf, entry_id, event, peer, message_id, time_ms FROM entries WHERE "index" = 700""",
+        "entry_altered: entry 701",
+    ),
+    "tree anew": (None, "root_differs"),
+}
+
+
+@pytest.mark.parametrize(("statements", "told"), TAMPERED.values(), ids=TAMPERED)
+async def test_the_command_line_says_which_entry_of_the_node_is_wrong(hook, statements, told):
+    await fill(hook)
+    await hook.store.checkpoint()
+    here = Hook(hook.client.host, hook.client.port, hook.token)
+    await asyncio.to_thread(verify_log, here, hook.party.card, 0, None)
+    with contextlib.closing(sqlite3.connect(hook.folder / "gateway.db")) as database, database:
+        database.executescript(statements or TAMPERED["changed"][0])
+        if statements is None:
+            leaves = database.execute('SELECT leaf FROM entries ORDER BY "index"').fetchall()
+            _, made = Frontier().append([leaf_hash(leaf) for (leaf,) in leaves])
+            database.executemany('UPDATE nodes SET hash = ?3 WHERE level = ?1 AND "index" = ?2', made)
+    with pytest.raises(Unsound, match=f"^{told}"):
+        await asyncio.to_thread(verify_log, here, hook.party.card, 0, None)
 
 
 # -- details
