@@ -11,10 +11,10 @@ from typing import Protocol
 
 from gateway.core.entry import Draft
 from gateway.core.event import FEED_TYPES, Event
-from gateway.core.examination import Unsound
 from gateway.core.ids import AuthorityId, CaseId, MessageId
 from gateway.core.note import Checkpoint
 from gateway.core.proof import Receipt
+from gateway.core.soundness import Unsound
 from gateway.rows import (
     AnnouncementRow,
     AnyRow,
@@ -363,7 +363,7 @@ class Store(Protocol):
         ...
 
     async def examine(self, *, every_signature: bool = False) -> Examined:
-        """Examine the whole log, row by row (core.examination).
+        """Examine the whole log, row by row (core.soundness).
 
         The signature of the newest checkpoint is verified, and those of all if something is wrong or
         *every_signature* is wanted: each takes as long as a hundred entries.

@@ -17,9 +17,9 @@ from gateway.cli.trail_files import Told, Writer, companion, first_line, lines_o
 from gateway.cli.trust import trust_of, trusting
 from gateway.core.card import Card, fingerprint
 from gateway.core.errors import WrongSubject
-from gateway.core.examination import Problem, Unsound
 from gateway.core.export import LEAVES, Check, Header, Witnessed, book_of, log_of
 from gateway.core.note import Checkpoint, verify_checkpoint
+from gateway.core.soundness import Problem, Unsound
 from gateway.core.strict import time_text
 from gateway.core.trust import Trust
 

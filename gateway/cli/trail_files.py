@@ -15,7 +15,6 @@ from typing import IO
 
 from gateway.core.entry import parse_entry
 from gateway.core.errors import Malformed
-from gateway.core.examination import PIECE, Problem, Unsound
 from gateway.core.export import (
     LEAVES,
     MAX_LINE_BYTES,
@@ -27,6 +26,7 @@ from gateway.core.export import (
     parse_header,
     parse_line,
 )
+from gateway.core.soundness import PIECE, Problem, Unsound
 from gateway.core.strict import b64, from_b64, time_text
 
 COLUMNS = (

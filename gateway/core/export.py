@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 
 from gateway.core.card import parse_card
 from gateway.core.errors import Malformed, NotIncluded, Untrusted
-from gateway.core.examination import Leaves, Problem, Unsound
 from gateway.core.ids import AuthorityId, parse_authority
 from gateway.core.merkle import (
     HASH_BYTES,
@@ -27,6 +26,7 @@ from gateway.core.merkle import (
 )
 from gateway.core.note import Checkpoint, LogIdentity, verify_checkpoint, verify_cosignature
 from gateway.core.signed_note import Signature, VerifierKey, parse_note
+from gateway.core.soundness import Leaves, Problem, Unsound
 from gateway.core.strict import (
     INTEGER_LIMIT,
     as_integer,

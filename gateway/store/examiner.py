@@ -9,9 +9,9 @@ import asyncio
 import sqlalchemy as sa
 
 from gateway.core.errors import Malformed, Untrusted
-from gateway.core.examination import PIECE, PIECE_LEVELS, Piece, Problem, Rows, Unsound
 from gateway.core.ids import AuthorityId
 from gateway.core.note import LogIdentity, verify_checkpoint
+from gateway.core.soundness import PIECE, PIECE_LEVELS, Piece, Problem, Rows, Unsound
 from gateway.ports import Examined
 from gateway.store.database import Database
 from gateway.store.ledger import HEAD_ID, NODES

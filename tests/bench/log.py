@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from gateway.core.entry import Draft
-from gateway.core.examination import PIECE, Leaves
 from gateway.core.ids import AuthorityId, MessageId
 from gateway.core.merkle import leaf_hash, levels, verify_consistency, verify_inclusion
+from gateway.core.soundness import PIECE, Leaves
 from gateway.ports import Change
 from gateway.store import SqlStore
 from tests.support.stores import AUTHORITY, opened_store

@@ -21,8 +21,8 @@ from gateway.cli.demo.authority import Authority
 from gateway.cli.program import art18
 from gateway.cli.trail import verify_stream
 from gateway.core.errors import WrongSubject
-from gateway.core.examination import Unsound
 from gateway.core.proof import parse_proof, parse_receipt
+from gateway.core.soundness import Unsound
 
 UNKNOWN = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
 CONTENT = ("Exemple Deux", "convocation.pdf", "Camille")

@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from gateway.core.errors import Misconfigured, Unavailable
-from gateway.core.examination import Problem
 from gateway.core.merkle import Frontier, leaf_hash
+from gateway.core.soundness import Problem
 from gateway.core.strict import b64
 from gateway.ports import Change
 from gateway.rows import CosignedRow

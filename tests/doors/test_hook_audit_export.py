@@ -16,9 +16,9 @@ from gateway.cli.trail import verify_log
 from gateway.cli.trail_files import Writer, companion, lines_of
 from gateway.core.card import fingerprint
 from gateway.core.entry import Draft
-from gateway.core.examination import Unsound
 from gateway.core.merkle import Frontier, leaf_hash
 from gateway.core.note import cosign
+from gateway.core.soundness import Unsound
 from gateway.ports import Change
 from gateway.rows import CosignedRow
 from gateway.web.tokens import Scope
