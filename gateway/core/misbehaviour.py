@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from gateway.core.bundle import Broken
 from gateway.core.card import parse_card
 from gateway.core.errors import Malformed, NotProved, Untrusted
-from gateway.core.evidence import Examination, Finding
+from gateway.core.examination import Examination, Finding
 from gateway.core.ids import AuthorityId, parse_authority
 from gateway.core.note import Checkpoint, LogIdentity, verify_checkpoint
 from gateway.core.strict import as_list, as_object, as_text, check_constants, members, parse_json

@@ -11,7 +11,8 @@ import pytest
 import schemas
 from gateway.core.bundle import MANIFEST, Broken, Cover, Part, encode_bundle, parse_bundle
 from gateway.core.errors import Malformed
-from gateway.core.evidence import CODES, examine
+from gateway.core.evidence import examine
+from gateway.core.examination import CODES
 from gateway.core.strict import sha256
 from gateway.core.trust import Book, Trust, parse_policy, parse_root
 from schemas.evidence import reading
