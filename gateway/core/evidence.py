@@ -72,7 +72,7 @@ class _Examiner:
         for part in bundle.of("statement"):
             stated = self._statement(part, logs)
             statements.append(stated)
-            yield self._told(stated)
+            yield self._told(stated, book)
             yield from self._witnessed(stated, book)
         self._found.strangers = tuple(
             sorted({authority for authority in self._speakers(statements) if not book.authentic(authority)})
@@ -134,11 +134,12 @@ class _Examiner:
             )
         self._found.attachments = {one.sha256: one.name for one in message.attachments}
         yield Finding(
-            proved=True,
+            proved=book.authentic(message.sender),
             what="signed",
             text=(
-                f"{message.sender} signed message {message.id} ({message.kind}) to {message.recipient}, made "
-                f"{time_text(message.created_ms)} by its own word, with {_count(message.attachments)}."
+                f"{_who(book, message.sender)} signed message {message.id} ({message.kind}) to "
+                f"{message.recipient}, made {time_text(message.created_ms)} by its own word, with "
+                f"{_count(message.attachments)}."
             ),
             about={"authority": message.sender, "kid": signed.kid, "message_sha256": signed.sha256},
         )
@@ -209,14 +210,14 @@ class _Examiner:
             if known != entry.event:
                 raise Broken("contradiction", f"one log states {known} and {entry.event}", where)
 
-    def _told(self, stated: _Stated) -> Finding:
+    def _told(self, stated: _Stated, book: Book) -> Finding:
         entry = stated.entry
         reason = f" ({entry.reason})" if entry.reason else ""
         return Finding(
-            proved=True,
+            proved=book.authentic(stated.owner),
             what="logged",
             text=(
-                f"{stated.owner} logged {entry.event}{reason}: entry {stated.index} of "
+                f"{_who(book, stated.owner)} logged {entry.event}{reason}: entry {stated.index} of "
                 f"{stated.checkpoint.origin}, signed by it, at {time_text(entry.time_ms)} by its own clock."
             ),
             about={
@@ -318,6 +319,11 @@ class _Examiner:
 
 _EXCLUSIVE = frozenset({"relay.accepted", "relay.refused", "relay.unknown"})
 """Of one message id a log states one of these: the answer to it, which stays the same."""
+
+
+def _who(book: Book, authority: AuthorityId) -> str:
+    """Return how to call *authority*: without a trusted root it is whoever made the card."""
+    return authority if book.authentic(authority) else f"Whoever calls itself {authority}"
 
 
 def _by(signatures: Sequence[Signature], key: VerifierKey) -> bool:
