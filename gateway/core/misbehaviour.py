@@ -80,7 +80,7 @@ def _contradiction(item: Mapping[str, object], authority: AuthorityId, book: Boo
             f"{authority} signed two roots for the {first.size} entries of {first.origin}: "
             "it has shown different histories."
         )
-        return Finding(proved=True, what="two_roots", text=text, about=about)
+        return Finding(proved=book.authentic(authority), what="two_roots", text=text, about=about)
     text = (
         f"{authority} signed checkpoints of {first.size} and {second.size} entries of {first.origin}; that "
         "no proof leads from one to the other is the word of whoever asked for it."
