@@ -69,5 +69,11 @@ $(UV):
 	  { echo "The tests need Chromium: install the package chromium of your distribution."; exit 1; }
 	@touch $@
 
+# Python packages for tests/interop that the environment does not take: see the file.
+.venv/.elsewhere: $(UV) .venv/.dev tests/interop/requirements.txt
+	@.uv/bin/python -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --no-deps \
+	  --ignore-requires-python --require-hashes --upgrade --target .venv/elsewhere -r tests/interop/requirements.txt
+	@touch $@
+
 clean:
 	rm -rf tests/interop/node_modules .venv .uv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*
