@@ -28,13 +28,15 @@ from typing_extensions import override
 from gateway.core.address import Reach
 from gateway.core.errors import Malformed, Misconfigured
 from gateway.core.ids import parse_authority
-from gateway.core.signed_note import COSIGNATURE, LATTICE_COSIGNATURE, VerifierKey, parse_vkey
+from gateway.core.retention import Rule, Since
 
 ENV_PREFIX = "ART18_"
 _NESTED = "__"
 _SQLITE = "sqlite:///"
 _CREDENTIALS = "${CREDENTIALS_DIRECTORY}"
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+_COSIGNING = frozenset({0x04, 0x06})
+"""The types of keys that witnesses sign with (C2SP tlog-cosignature)."""
 _UNITS_MS = {"_hours": 3_600_000, "_days": 24 * 3_600_000}
 _DOMAIN = re.compile(rf"(?=.{{1,200}}\Z){_LABEL}(\.{_LABEL})+")
 
@@ -54,11 +56,14 @@ def _authority(text: str) -> str:
 
 
 def _vkeys(texts: tuple[str, ...]) -> tuple[str, ...]:
+    # Imported for the few that name witnesses: cryptography would double the start of every command.
+    from gateway.core.signed_note import parse_vkey  # noqa: PLC0415 - see above
+
     try:
         keys = [parse_vkey(text) for text in texts]
     except Malformed as fault:
         raise ValueError(str(fault)) from None
-    if any(key.kind not in {COSIGNATURE, LATTICE_COSIGNATURE} for key in keys):
+    if any(key.kind not in _COSIGNING for key in keys):
         raise ValueError("a witness has keys of type 0x04 and 0x06, and no other")
     if len({key.name for key in keys}) != 1 or len({key.kind for key in keys}) != len(keys):
         raise ValueError("the keys of one witness bear one name, and are one of each type at the most")
@@ -222,14 +227,9 @@ class OutsideWitness(_Table):
     vkeys: Annotated[tuple[str, ...], Field(min_length=1, max_length=2), AfterValidator(_vkeys)]
 
     @property
-    def verifiers(self) -> tuple[VerifierKey, ...]:
-        """Its keys."""
-        return tuple(parse_vkey(vkey) for vkey in self.vkeys)
-
-    @property
     def name(self) -> str:
         """The name that its keys bear."""
-        return self.verifiers[0].name
+        return self.vkeys[0].partition("+")[0]
 
 
 class Audit(_Table):
@@ -243,6 +243,31 @@ class Audit(_Table):
             '[{ url = "https://witness.example/", vkeys = ["witness.example+1234abcd+BA…"] }].'
         ),
     ] = ()
+
+
+class RetentionRule(_Table):
+    """Content of messages of some kinds is due to be erased so many days after something."""
+
+    kinds: Annotated[str, Field(pattern=r"^[a-z_.*]{1,64}$")]
+    days: Annotated[int, Field(ge=1, le=36_500)]
+    after: Since = Since.CLOSED
+
+
+class Retention(_Table):
+    """How long content is kept. Nothing is erased by itself: what is due, two operators erase."""
+
+    rules: Annotated[
+        tuple[RetentionRule, ...],
+        _says(
+            "The first that fits a kind counts; without one it is kept for ever. after: closed (its case), "
+            'or recorded. [{ kinds = "request.*", days = 3650, after = "closed" }].'
+        ),
+    ] = ()
+
+    @property
+    def policies(self) -> tuple[Rule, ...]:
+        """The rules, as they are applied."""
+        return tuple(Rule(rule.kinds, rule.days, rule.after) for rule in self.rules)
 
 
 class Clocks(_Table):
@@ -346,6 +371,7 @@ class Settings(BaseSettings):
     keys: Keys = Keys()
     delivery: Delivery = Delivery()
     audit: Audit = Audit()
+    retention: Retention = Retention()
     clocks: Clocks = Clocks()
     limits: Limits = Limits()
     log: Log = Log()

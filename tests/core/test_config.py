@@ -1,4 +1,5 @@
 import itertools
+import json
 import os
 import tomllib
 from pathlib import Path
@@ -7,6 +8,8 @@ import pytest
 
 from gateway.config import Settings, config_text, load
 from gateway.core.errors import Misconfigured
+from gateway.core.note import LogIdentity, WitnessIdentity
+from keys.signing import LogKeys
 
 EXAMPLE = Path(__file__).parents[2] / "config.example.toml"
 
@@ -126,3 +129,60 @@ def test_settings_are_frozen(write):
         settings.hook.port = 1  # type: ignore[misc]
     with pytest.raises(ValueError, match="frozen"):
         settings.hook = settings.hook  # type: ignore[misc]
+
+
+WITNESS = WitnessIdentity(
+    "witness.example", *(LogKeys.generate().ed.public, LogKeys.generate().lattice.public)
+)
+OTHER = WitnessIdentity("other.example", *(LogKeys.generate().ed.public, LogKeys.generate().lattice.public))
+LOG_KEY = LogIdentity("witness.example", WITNESS.ed_public, WITNESS.lattice_public).vkeys()[0]
+
+
+def witnesses(*vkeys: str, url: str = "https://witness.example/w") -> str:
+    return f"[audit]\nwitnesses = [{{ url = {json.dumps(url)}, vkeys = {json.dumps(list(vkeys))} }}]\n"
+
+
+def test_witnesses_are_named_by_address_and_keys(write):
+    for vkeys in (WITNESS.vkeys(), WITNESS.vkeys()[:1], WITNESS.vkeys()[1:]):
+        (found,) = load(write(witnesses(*vkeys))).audit.witnesses
+        assert (found.name, found.vkeys) == ("witness.example", vkeys)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (witnesses(), "vkeys"),
+        (witnesses("nothing"), "a vkey is name"),
+        (witnesses(LOG_KEY), "of type 0x04 and 0x06"),
+        (witnesses(WITNESS.vkeys()[0], OTHER.vkeys()[1]), "bear one name"),
+        (witnesses(WITNESS.vkeys()[0], WITNESS.vkeys()[0]), "one of each type"),
+        (witnesses(*WITNESS.vkeys(), url="ftp://witness.example"), "url"),
+        (witnesses(*WITNESS.vkeys()) + "\n", None),
+    ],
+)
+def test_a_witness_that_is_not_right_is_told_at_once(write, text, why):
+    path = write(text)
+    if why is None:
+        load(path)
+        return
+    with pytest.raises(Misconfigured, match=why):
+        load(path)
+
+
+def test_each_witness_is_named_once(write):
+    one = f'{{ url = "https://a.example", vkeys = {json.dumps(list(WITNESS.vkeys()))} }}'
+    with pytest.raises(Misconfigured, match="named once"):
+        load(write(f"[audit]\nwitnesses = [{one}, {one}]\n"))
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        '{ kinds = "Request", days = 1 }',
+        '{ kinds = "*", days = 0 }',
+        '{ kinds = "*", days = 1, after = "read" }',
+    ],
+)
+def test_a_policy_that_is_not_right(write, rule):
+    with pytest.raises(Misconfigured, match="retention"):
+        load(write(f"[retention]\nrules = [{rule}]\n"))
