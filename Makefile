@@ -10,7 +10,7 @@ UV_VERSION := 0.13.9
 demo: .venv/.run
 	@$(BIN)/python -m gateway.cli.demo $(if $(SERVE),--serve) $(if $(CASE),--case $(CASE))
 
-test: lint .venv/.node .venv/.chromium
+test: lint .venv/.node .venv/.elsewhere .venv/.chromium
 	@$(BIN)/coverage erase
 	@$(BIN)/coverage run -m pytest -n 2 tests
 	@$(BIN)/coverage combine -q

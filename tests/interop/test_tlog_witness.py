@@ -21,6 +21,7 @@ from typing import Any
 
 import pytest
 
+from gateway.core import merkle
 from gateway.core.entry import Draft
 from gateway.core.note import sign_checkpoint, verify_checkpoint, verify_cosignature, verify_cosignatures
 from gateway.core.signed_note import VerifierKey, parse_note, parse_vkey
@@ -167,7 +168,7 @@ async def test_their_witness_refuses_another_log_under_our_name(
             assert await copy.store.newest_cosigned() == []
 
 
-async def test_what_they_serve_to_monitors_is_ours_and_their_note_verifier_accepts_all_of_it(
+async def test_their_note_verifier_accepts_our_checkpoint_with_their_cosignature(
     door: Door, tmp_path: Path, theirs: ModuleType
 ) -> None:
     await grow(door, 5)
@@ -182,6 +183,18 @@ async def test_what_they_serve_to_monitors_is_ours_and_their_note_verifier_accep
     assert (found.witnesses, found.timestamps) == ([NAME], {NAME: row.time_s})
     other = theirs.parse_vkey(make_authority("qn.moj").card.log.vkeys()[0])
     assert not theirs.verify_checkpoint(note, other, [cosigner], 1).log_ok
+
+
+def test_their_tree_is_ours(theirs: ModuleType) -> None:
+    tree = theirs.MerkleTree(LEAVES)
+    for size in (1, 2, 3, 8, 21, 40):
+        frontier, made = merkle.Frontier().append(map(merkle.leaf_hash, LEAVES[:size]))
+        nodes = {(level, index): digest for level, index, digest in made}
+        assert frontier.root() == tree.root(size)
+        for index in range(size):
+            proof = merkle.inclusion(index, size, lambda *node, known=nodes: known[node])
+            assert theirs.verify_leaf_inclusion(LEAVES[index], index, size, proof, tree.root(size))
+            assert not theirs.verify_leaf_inclusion(b"another", index, size, proof, tree.root(size))
 
 
 # -- their client, our witness
