@@ -40,12 +40,12 @@ def witness_routes(peer: web.RequestKey[PinnedPeer]) -> list[web.RouteDef]:
         match found:
             case str(lines):
                 return web.Response(text=lines)
-            case Elsewhere(size):
+            case Contradicts(begun=True):
+                raise PeerFault(422, "two_roots")
+            case Elsewhere(size) | Contradicts(size):
                 body = f"{size}\n".encode("ascii")
                 headers = {"Content-Type": SIZE_TYPE}
                 return web.Response(status=HTTPStatus.CONFLICT, body=body, headers=headers)
-            case Contradicts():
-                raise PeerFault(409, "two_roots")
             case Unconnected():
                 raise PeerFault(422, "not_consistent")
             case _:
