@@ -22,6 +22,15 @@ class SystemClock:
 
 
 @dataclass(frozen=True, slots=True)
+class BootClock:
+    """The clock of this machine that counts on from its boot, asleep or not; nobody sets it."""
+
+    def boot_ms(self) -> int:
+        """Return the milliseconds since the machine was started."""
+        return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // _NS_PER_MS
+
+
+@dataclass(frozen=True, slots=True)
 class SystemEntropy:
     """The randomness of the operating system."""
 

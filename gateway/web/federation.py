@@ -5,6 +5,7 @@ the middleware; whatever they look up is scoped by it.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
+from typing import NoReturn
 
 from aiohttp import web
 
@@ -12,8 +13,10 @@ import gateway
 from gateway.core.entry import LATER, Entry, parse_entry
 from gateway.core.envelope import MAX_BYTES, MEDIA_TYPE
 from gateway.core.errors import Malformed, Misuse, NotProved, PeerFault
-from gateway.core.ids import AuthorityId, parse_digest, parse_message_id
-from gateway.core.proof import MAX_RECEIPT_BYTES, encode_hashes, parse_receipt
+from gateway.core.ids import AuthorityId, Digest, parse_digest, parse_message_id
+from gateway.core.proof import MAX_RECEIPT_BYTES, encode_hashes, names_unknown_log, parse_receipt
+from gateway.core.standing import EVENT as EPOCH
+from gateway.core.standing import epoch_of
 from gateway.core.strict import members, parse_json, time_text
 from gateway.peering.alarms import raise_alarm
 from gateway.peering.client import BATCH_TYPE, MAX_BATCH, MAX_BATCH_BYTES
@@ -34,9 +37,12 @@ PEER = web.RequestKey("peer", PinnedPeer)
 _RECEPTION: web.AppKey[Reception] = web.AppKey("reception", Reception)
 _LIMITS: web.AppKey[CallerLimits] = web.AppKey("limits", CallerLimits)
 _SEEN: web.AppKey["_Seen"] = web.AppKey("seen")
+_UNKNOWN_LOGS: web.AppKey[dict[tuple[AuthorityId, Digest], int]] = web.AppKey("unknown_logs")
+"""Since when a peer brings receipts of a log that none of its cards up to the pinned one names."""
 _SEEN_MS = 1000
 _MAX_CLOSE_BYTES = 1024
-_ENTRIES = 200
+_EPOCHS = 50
+_UNKNOWN_LOG_S = 30
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -46,6 +52,7 @@ def federation_app(context: Context) -> web.Application:
     limits = context.settings.limits
     app = web.Application(middlewares=[counted("federation"), _peers_only], client_max_size=MAX_BATCH_BYTES)
     app[CONTEXT] = context
+    app[_UNKNOWN_LOGS] = {}
     app[_RECEPTION] = Reception(context)
     app[_SEEN] = _Seen(context)
     app[_LIMITS] = CallerLimits(at_once=limits.peer_requests_at_once, per_s=limits.peer_requests_per_s)
@@ -58,6 +65,8 @@ def federation_app(context: Context) -> web.Application:
             web.post("/v1/receipts", _post_receipt),
             web.get("/v1/log/checkpoint", _checkpoint, allow_head=False),
             web.get("/v1/log/consistency", _consistency, allow_head=False),
+            web.get("/v1/log/epoch", _epoch, allow_head=False),
+            web.get("/v1/log/epochs/{number}", _epoch_by_number, allow_head=False),
             web.get("/v1/card", _card, allow_head=False),
             web.get("/v1/cards/{sequence}", _card_by_sequence, allow_head=False),
             web.get("/v1/profile", _profile, allow_head=False),
@@ -191,6 +200,8 @@ async def _post_receipt(request: web.Request) -> web.Response:
         statement = settlement.verify(receipt, message, envelopes, peer.logs)
         await settlement.prove(message, statement, receipt)
     except (NotProved, Malformed, Misuse):  # Misuse: a message in a state in which none was posted
+        if names_unknown_log(receipt, peer.logs):
+            await _unknown_log(request.app, peer)
         await _alarm(context, peer)
         raise PeerFault(422, "not_proved") from None
     return web.Response(status=204)
@@ -211,6 +222,22 @@ async def _alarm(context: Context, peer: PinnedPeer) -> None:
     await raise_alarm(context.store, context.clock, "receipt_not_proved", peer.row.authority, "later receipt")
 
 
+async def _unknown_log(app: web.Application, peer: PinnedPeer) -> NoReturn:
+    """Have *peer* come again with a receipt of a log that no pinned card of it names.
+
+    Its newest card may name it. If that has been looked at and does not, an operator is told.
+
+    Raises:
+        PeerFault: 425 `unknown_log`.
+    """
+    context, authority, since = app[CONTEXT], peer.row.authority, app[_UNKNOWN_LOGS]
+    now_ms = context.clock.now_ms()
+    context.cards_wanted(authority)
+    if now_ms - since.setdefault((authority, peer.card.sha256), now_ms) >= 1000 * _UNKNOWN_LOG_S:
+        await _alarm(context, peer)
+    raise PeerFault(425, "unknown_log", retry_after_s=_UNKNOWN_LOG_S)
+
+
 async def _checkpoint(request: web.Request) -> web.Response:
     checkpoint = await request.app[CONTEXT].store.checkpoint()
     return web.Response(text=checkpoint.text)
@@ -223,6 +250,25 @@ async def _consistency(request: web.Request) -> web.Response:
     except Misuse:
         raise PeerFault(400, "malformed") from None
     return web.Response(text=encode_hashes(proof))
+
+
+async def _epoch(request: web.Request) -> web.Response:
+    return await _first_entry(request, epoch_of(request.app[CONTEXT].directory.own.log.origin))
+
+
+async def _epoch_by_number(request: web.Request) -> web.Response:
+    return await _first_entry(request, _number(request.match_info["number"]))
+
+
+async def _first_entry(request: web.Request, number: int) -> web.Response:
+    """Give the first entry of an epoch of the own log, proved; the first epoch has none."""
+    store, after = request.app[CONTEXT].store, None
+    while page := await store.entries(EntryFilter(event=EPOCH), cursor=after, limit=_EPOCHS):
+        for logged in page:
+            if dict(parse_entry(logged.leaf).extra).get("epoch") == number:
+                return _receipt(200, (await store.receipt(logged.index)).encode())
+        after = page[-1].index
+    raise PeerFault(404, "not_found")
 
 
 async def _card(request: web.Request) -> web.Response:

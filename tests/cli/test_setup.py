@@ -18,7 +18,7 @@ from gateway.cli import foundation
 from gateway.cli.drafts import read_draft
 from gateway.cli.fetching import file_name
 from gateway.cli.program import COMMANDS, art18
-from gateway.cli.renewal import KNOWN_MS
+from gateway.app.renewal import KNOWN_MS
 from gateway.cli.terminal import plain
 from gateway.cli.uploads import AttachedFile
 from gateway.config import load
