@@ -552,7 +552,7 @@ class EpochRow:
     """A later epoch of a peer's log, and how far our messages were looked through for it. Key: origin.
 
     The peer's log was taken up again at `restored_size`; `body` is the receipt that proves it. Receipts
-    are looked through up to and with our own entry `entry`; `settled_ms` is when the last one was, None
+    are looked through up to and with our own entry `seen`; `settled_ms` is when the last one was, None
     until then.
     """
 
@@ -562,7 +562,7 @@ class EpochRow:
     restored_size: int
     body: bytes
     stored_ms: int
-    entry: int = -1
+    seen: int = -1
     settled_ms: int | None = None
 
 

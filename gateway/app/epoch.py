@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from gateway.app.beginning import mark_of
 from gateway.app.identity import Identity
@@ -168,8 +167,9 @@ class Opening:
 
     def _check(self, lacking: list[str]) -> None:
         if lacking:
+            role = lacking[0]
             raise Misconfigured(
-                f"keys.vault: the key store lacks a {lacking[0]} key that the card names; is it an older copy?"
+                f"keys.vault: the key store lacks a {role} key that the card names; is it an older copy?"
             )
 
     def _follow(self, successor: Card) -> None:
@@ -199,8 +199,9 @@ async def opening(
         Misconfigured: a node is running, or the folder is not whole.
     """
     card = await asyncio.to_thread(read_card, settings.keys.card)
-    folder: Path = settings.keys.card.parent
-    store = await StandingStore.opened(settings.store.url, authority=card.authority, data_dir=folder)
+    store = await StandingStore.opened(
+        settings.store.url, authority=card.authority, data_dir=settings.keys.card.parent
+    )
     try:
         yield Opening(
             settings=settings,

@@ -181,7 +181,7 @@ class Cue(StrEnum):
     CANCEL = "cancel"
     RETRY = "retry"
     LOST = "lost"
-    LOST_FOR_GOOD = "lost for good"
+    LOST_FOR_GOOD = "lost_for_good"
 
 
 class Timing(Enum):

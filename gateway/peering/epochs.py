@@ -83,13 +83,13 @@ class Epochs:
 
     async def _settle(self, row: EpochRow, epoch: Epoch) -> None:
         """Look through all receipts of the peer, page after page, and queue again what was lost."""
-        while page := await self.store.receipts_after(row.peer, row.entry, limit=_PAGE):
+        while page := await self.store.receipts_after(row.peer, row.seen, limit=_PAGE):
             suspects = {receipt.id for receipt in page if not survives(_place(receipt), epoch)}
             rows = await self.store.get_many(
                 MessageRow, [(Direction.OUT, row.peer, message) for message in sorted(suspects)]
             )
             await asyncio.gather(*(self._repeat(message, epoch) for message in rows.values()))
-            moved = await self._moved(replace(row, entry=page[-1].entry))
+            moved = await self._moved(replace(row, seen=page[-1].entry))
             if moved is None:
                 return
             row = moved

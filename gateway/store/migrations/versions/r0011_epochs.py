@@ -19,7 +19,7 @@ def upgrade() -> None:
         sa.Column("restored_size", _INTEGER, autoincrement=False, nullable=False),
         sa.Column("body", sa.LargeBinary(), nullable=False),
         sa.Column("stored_ms", _INTEGER, autoincrement=False, nullable=False),
-        sa.Column("entry", _INTEGER, autoincrement=False, nullable=False),
+        sa.Column("seen", _INTEGER, autoincrement=False, nullable=False),
         sa.Column("settled_ms", _INTEGER, nullable=True),
         sa.PrimaryKeyConstraint("origin", name=op.f("pk_epochs")),
     )
