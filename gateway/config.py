@@ -28,6 +28,7 @@ from typing_extensions import override
 from gateway.core.address import Reach
 from gateway.core.errors import Malformed, Misconfigured
 from gateway.core.ids import parse_authority
+from gateway.core.signed_note import COSIGNATURE, LATTICE_COSIGNATURE, VerifierKey, parse_vkey
 
 ENV_PREFIX = "ART18_"
 _NESTED = "__"
@@ -50,6 +51,24 @@ def _authority(text: str) -> str:
         return parse_authority(text)
     except Malformed as fault:
         raise ValueError(str(fault)) from None
+
+
+def _vkeys(texts: tuple[str, ...]) -> tuple[str, ...]:
+    try:
+        keys = [parse_vkey(text) for text in texts]
+    except Malformed as fault:
+        raise ValueError(str(fault)) from None
+    if any(key.kind not in {COSIGNATURE, LATTICE_COSIGNATURE} for key in keys):
+        raise ValueError("a witness has keys of type 0x04 and 0x06, and no other")
+    if len({key.name for key in keys}) != 1 or len({key.kind for key in keys}) != len(keys):
+        raise ValueError("the keys of one witness bear one name, and are one of each type at the most")
+    return texts
+
+
+def _apart(witnesses: "tuple[OutsideWitness, ...]") -> "tuple[OutsideWitness, ...]":
+    if len({witness.name for witness in witnesses}) != len(witnesses):
+        raise ValueError("each witness is named once")
+    return witnesses
 
 
 def _store_url(text: str) -> str:
@@ -196,8 +215,34 @@ class Delivery(_Table):
     ] = 30
 
 
+class OutsideWitness(_Table):
+    """A witness that is no peer: where its C2SP tlog-witness service is, and its keys."""
+
+    url: Annotated[str, Field(pattern=r"^https?://[^\s?#]+$", max_length=500)]
+    vkeys: Annotated[tuple[str, ...], Field(min_length=1, max_length=2), AfterValidator(_vkeys)]
+
+    @property
+    def verifiers(self) -> tuple[VerifierKey, ...]:
+        """Its keys."""
+        return tuple(parse_vkey(vkey) for vkey in self.vkeys)
+
+    @property
+    def name(self) -> str:
+        """The name that its keys bear."""
+        return self.verifiers[0].name
+
+
 class Audit(_Table):
-    """The audit log has no settings: its origin and its keys are in the card."""
+    """The audit log: its origin and its keys are in the card, and every peer is a witness of it."""
+
+    witnesses: Annotated[
+        tuple[OutsideWitness, ...],
+        AfterValidator(_apart),
+        _says(
+            "Witnesses besides the peers (C2SP tlog-witness): "
+            '[{ url = "https://witness.example/", vkeys = ["witness.example+1234abcd+BA…"] }].'
+        ),
+    ] = ()
 
 
 class Clocks(_Table):

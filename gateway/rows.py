@@ -464,14 +464,14 @@ class WitnessedRow:
 class WitnessRow:
     """A witness of our own log, and how far it has come. Key: name.
 
-    `size` is that of the newest checkpoint that it cosigned, 0 for none; `problem` is the code of the
-    last attempt's failure.
+    `size` is that of the newest checkpoint that it cosigned, 0 for none, at `cosigned_ms` by our clock;
+    `problem` is the code of the last attempt's failure.
     """
 
     name: str
     version: int
-    size: int
-    asked_ms: int
+    size: int = 0
+    cosigned_ms: int | None = None
     problem: str | None = None
 
 
@@ -531,17 +531,17 @@ class ComparedRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForkRow:
-    """Two checkpoints that one log signed and that contradict each other. Key: origin, size.
+    """Two checkpoints that one log signed and that contradict each other. Key: origin, size, code.
 
-    `size` is that of `first`. `code` is `two_roots` for two roots at that size, which is proof of
-    misbehaviour by itself; `inconsistent` where no consistency proof leads from `first` to `second`.
+    `size` is that of `first`, the smaller one. `code` is `two_roots` for two roots at that size, which is
+    proof of misbehaviour by itself; `inconsistent` where no consistency proof led from `first` to `second`.
     """
 
     origin: str
     size: int
+    code: str
     version: int
     peer: AuthorityId
-    code: str
     first: str
     second: str
     found_ms: int

@@ -16,11 +16,13 @@ from gateway.core.errors import Misconfigured, Unavailable
 from gateway.peering.directory import Directory
 from gateway.peering.sentry import Sentry
 from gateway.ports import Change, Clock
+from gateway.rows import WitnessRow
 from gateway.store import SqlStore
 from gateway.web.context import Check
 
 _ANSWER_S = 2.0
 """How long the database may take: who asks for readiness asks again soon."""
+_UNWITNESSED_MS = 3_600_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +45,7 @@ class Health:
             Check("clock", self.sentry.doubt()),
             Check("disk", await asyncio.to_thread(self._disk_problem)),
             self._peers(),
+            await self._witnesses(),
         )
 
     def standing(self) -> Mapping[str, float]:
@@ -110,6 +113,20 @@ class Health:
         active, unreachable = self._reached()
         told = f"{unreachable} of {active} active peers cannot be reached now" if unreachable else None
         return Check("peers", told, vital=False)
+
+    async def _witnesses(self) -> Check:
+        """Look how long the log has grown without anybody who saw it."""
+        try:
+            async with asyncio.timeout(_ANSWER_S):
+                size = await self.store.log_size()
+                rows = await self.store.all(WitnessRow)
+        except (Unavailable, TimeoutError):
+            return Check("witnesses", "they cannot be looked up", vital=False)
+        if not rows or any(row.size == size for row in rows):
+            return Check("witnesses")
+        newest_ms = max(row.cosigned_ms or 0 for row in rows)
+        late = self.clock.now_ms() - newest_ms > _UNWITNESSED_MS
+        return Check("witnesses", "nobody has cosigned the log for an hour" if late else None, vital=False)
 
     def _reached(self) -> tuple[int, int]:
         """Return how many peers are served, and to how many of them the last attempt failed."""

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -21,11 +22,14 @@ from gateway.config import Settings
 from gateway.core.card import OVERLAP_MS, Card, parse_card
 from gateway.core.errors import GatewayFault, Unavailable
 from gateway.peering.client import PeerClient
+from gateway.peering.cosigning import Cosigner
 from gateway.peering.directory import Directory, PinnedPeer
 from gateway.peering.epochs import Epochs
+from gateway.peering.outside import add_checkpoint
 from gateway.peering.receivers import Receivers
 from gateway.peering.sentry import Sentry
 from gateway.peering.standing import Standing
+from gateway.peering.witness import Witness
 from gateway.ports import Clock, Entropy, Probe, Steady
 from gateway.store import SqlStore, open_store
 from gateway.store.blobs import BlobFolder
@@ -40,8 +44,10 @@ from gateway.workers.forgetting import Forgetting
 from gateway.workers.herald import Herald
 from gateway.workers.keeper import Keeper
 from gateway.workers.lanes import Lanes
+from gateway.workers.notary import Notary
 from gateway.workers.timekeeper import Timekeeper
 from gateway.workers.watchman import Watchman
+from keys.signing import LogKeys
 from keys.vault import Keyring
 
 _WATCH_S = 10.0
@@ -189,7 +195,8 @@ async def running(
         keeper.also(epochs.follow)
         courier = Courier(parts)
         herald = Herald(_herald_parts(inside))
-        doors = await _doors(inside, keeper, opened)
+        notary = _notary(inside)
+        doors = await _doors(inside, keeper, notary, opened)
         delivering = asyncio.create_task(courier.run(), name="the courier")
         telling = asyncio.create_task(herald.run(), name="the herald")
         workers = [
@@ -200,6 +207,7 @@ async def running(
                 Keeper(store=inside.store, blobs=inside.blobs, clock=outside.clock).run(), name="the keeper"
             ),
             asyncio.create_task(_timekeeper(inside).run(), name="the timekeeper"),
+            asyncio.create_task(notary.run(), name="the notary"),
             asyncio.create_task(Forgetting(inside.store, outside.clock).run(), name="the forgetting"),
             asyncio.create_task(inside.watchman().run(), name="the watchman"),
             asyncio.create_task(inside.watch(), name="the watch"),
@@ -287,6 +295,18 @@ def _timekeeper(inside: Inside) -> Timekeeper:
     )
 
 
+def _notary(inside: Inside) -> Notary:
+    def witness_keys() -> LogKeys:
+        return inside.identity.keyring().witness
+
+    witness = Witness(inside.store, inside.directory, witness_keys, inside.outside.clock)
+    outside = [
+        Cosigner(one.name, one.verifiers, partial(add_checkpoint, one.url))
+        for one in inside.settings.audit.witnesses
+    ]
+    return Notary(witness, inside.dial, outside=outside, met=inside.standing.met, doubt=inside.standing.doubt)
+
+
 def _parts(inside: Inside, keeper: CardKeeper) -> Parts:
     return Parts(
         store=inside.store,
@@ -314,7 +334,9 @@ def _herald_parts(inside: Inside) -> HeraldParts:
     )
 
 
-async def _doors(inside: Inside, keeper: CardKeeper, opened: contextlib.AsyncExitStack) -> dict[str, Door]:
+async def _doors(
+    inside: Inside, keeper: CardKeeper, notary: Notary, opened: contextlib.AsyncExitStack
+) -> dict[str, Door]:
     settings, health = inside.settings, inside.health()
     context = Context(
         settings=settings,
@@ -329,6 +351,7 @@ async def _doors(inside: Inside, keeper: CardKeeper, opened: contextlib.AsyncExi
         entropy=inside.outside.entropy,
         probe=inside.outside.probe,
         cards_wanted=keeper.wanted,
+        witness_now=notary.now,
         check=health.check,
         figures=inside.figures,
         standing=health.standing,

@@ -12,6 +12,7 @@ from gateway.cli.hook import Hook, path_of
 from gateway.cli.program import UsageFault
 from gateway.cli.session import Session, with_session
 from gateway.cli.terminal import moment, pairs, table
+from gateway.cli.witnesses import forks, witnesses
 from gateway.core.card import Card
 from gateway.core.entry import Entry, parse_entry
 from gateway.core.errors import NotIncluded, Untrusted, WrongSubject
@@ -44,6 +45,10 @@ def _filters(function: _F) -> _F:
 @click.group()
 def audit() -> None:
     """The audit log: list, show, prove, verify. The node logs that it was read."""
+
+
+audit.add_command(witnesses)
+audit.add_command(forks)
 
 
 @audit.command(name="list")

@@ -166,6 +166,13 @@ def _verify_checkpoint(text: str, log: LogIdentity) -> Checkpoint:
     return Checkpoint(origin, size, root, text, time_s)
 
 
+def bare_note(checkpoint: Checkpoint, log: LogIdentity) -> str:
+    """Return the note of a *checkpoint* that verified under *log*, without the signatures of others."""
+    signatures = parse_note(checkpoint.text).signatures
+    lines = (signature_line(key, one_signature(signatures, key)) for key in log.verifiers)
+    return f"{_head_text(checkpoint.origin, checkpoint.size, checkpoint.root)}\n{''.join(lines)}"
+
+
 def cosign(checkpoint: Checkpoint, name: str, time_ms: int, keys: LogKeys) -> str:
     """Return the two signature lines of the witness *name* under *checkpoint*, by its clock."""
     witness = WitnessIdentity(name, keys.ed.public, keys.lattice.public)
@@ -187,13 +194,25 @@ def verify_cosignatures(
     Raises:
         Untrusted: one of the two signatures is missing or wrong.
     """
+    times = [verify_cosignature(checkpoint, signatures, key) for key in witness.verifiers]
+    return Cosigned(checkpoint, witness.name, max(times))
+
+
+def verify_cosignature(checkpoint: Checkpoint, signatures: Sequence[Signature], key: VerifierKey) -> int:
+    """Return when, in seconds by its own clock, the witness with *key* signed *checkpoint*.
+
+    *key* is of type 0x04 or 0x06: witnesses outside this protocol may have one alone.
+
+    Raises:
+        Untrusted: its signature is missing or wrong.
+    """
     head = (checkpoint.origin, checkpoint.size, checkpoint.root)
-    ed, lattice = witness.verifiers
-    stamped = one_signature(signatures, ed)
-    ed_time_s = _read_timestamp(stamped)
-    _verify_ed25519(ed, stamped[TIME_BYTES:], _timed_text(ed_time_s, _head_text(*head)))
-    time_s = _verify_lattice(lattice, one_signature(signatures, lattice), head)
-    return Cosigned(checkpoint, witness.name, max(ed_time_s, time_s))
+    stamped = one_signature(signatures, key)
+    if key.kind == LATTICE_COSIGNATURE:
+        return _verify_lattice(key, stamped, head)
+    time_s = _read_timestamp(stamped)
+    _verify_ed25519(key, stamped[TIME_BYTES:], _timed_text(time_s, _head_text(*head)))
+    return time_s
 
 
 def _pair(name: str, vkeys: Sequence[object], first: int) -> tuple[bytes, bytes]:

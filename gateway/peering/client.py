@@ -26,7 +26,17 @@ from gateway.core.ids import Digest, MessageId
 from gateway.core.profile import MAX_BYTES as MAX_PROFILE_BYTES
 from gateway.core.proof import MAX_RECEIPT_BYTES, Receipt, parse_hashes, parse_receipt
 from gateway.core.strict import parse_object, sha256
-from gateway.peering.replies import PeerUnavailable, Raw, Reply, batch_of, offset_of, reply_of, text_of
+from gateway.peering.replies import (
+    PeerUnavailable,
+    Raw,
+    Reply,
+    WitnessReply,
+    batch_of,
+    offset_of,
+    reply_of,
+    text_of,
+    witness_reply_of,
+)
 from gateway.peering.tls import client_context
 from keys.certificates import TlsKey
 
@@ -166,6 +176,11 @@ class PeerClient:
             return parse_hashes(text)
         except Malformed:
             raise PeerUnavailable("bad_answer") from None
+
+    async def add_checkpoint(self, submission: bytes) -> WitnessReply:
+        """Ask the peer's witness to cosign a checkpoint of our log. Raises PeerUnavailable."""
+        raw = await self._call("POST", "/v1/witness/add-checkpoint", submission, "text/plain")
+        return witness_reply_of(raw)
 
     async def held_checkpoint(self, origin: str) -> str | None:
         """Return the newest checkpoint of the log *origin* that the peer holds; None if it holds none.

@@ -13,16 +13,19 @@ from dataclasses import dataclass, replace
 import structlog
 
 from gateway.core import delivery
-from gateway.core.errors import Malformed, Misuse, NotProved, Stale
+from gateway.core.errors import Malformed, Misuse, NotIncluded, NotProved, Stale
 from gateway.core.ids import AuthorityId
+from gateway.core.merkle import verify_consistency
+from gateway.core.note import verify_checkpoint
 from gateway.core.proof import Receipt, parse_proof, parse_receipt
-from gateway.core.standing import Epoch, Place, epoch_of, is_lost, survives, verify_epoch
+from gateway.core.standing import Epoch, Place, consistent_from, epoch_of, is_lost, survives, verify_epoch
 from gateway.peering.alarms import raise_alarm
 from gateway.peering.client import PeerClient
 from gateway.peering.directory import Directory, PinnedPeer
+from gateway.peering.forks import Fork, keep_fork
 from gateway.peering.settlement import Settlement
 from gateway.ports import Change, Clock, Store
-from gateway.rows import ContentRow, Direction, EpochRow, MessageRow, ReceiptRow
+from gateway.rows import ContentRow, Direction, EpochRow, MessageRow, ReceiptRow, WitnessedRow
 
 NOT_PROVED = "epoch_not_proved"
 """The alarm that a card names a new epoch, and the peer does not prove how it began."""
@@ -68,6 +71,8 @@ class Epochs:
         if receipt is None or epoch is None:
             await raise_alarm(self.store, self.clock, NOT_PROVED, authority, origin)
             return None
+        if not await self._goes_on(client, peer, epoch):
+            return None
         row = EpochRow(
             origin=origin,
             version=0,
@@ -80,6 +85,27 @@ class Epochs:
         with contextlib.suppress(Stale):  # another process of this authority was first
             await self.store.record(Change(name="epoch", puts=(row,)))
         return await self.store.get(EpochRow, origin)
+
+    async def _goes_on(self, client: PeerClient, peer: PinnedPeer, epoch: Epoch) -> bool:
+        """Return whether the log of *epoch* goes on from what was witnessed of the one before.
+
+        That is asked for up to where the log was taken up again. If it does not, both are kept.
+
+        Raises:
+            PeerUnavailable: the peer cannot be asked now.
+        """
+        row = await self.store.get(WitnessedRow, epoch.previous_origin)
+        held = None if row is None else verify_checkpoint(row.text, peer.logs[epoch.previous_origin])
+        if held is None or not consistent_from(held, epoch):
+            return True
+        now = epoch.checkpoint
+        try:
+            proof = await client.consistency(held.size, now.size)
+            verify_consistency(held.size, now.size, held.root, now.root, proof)
+        except NotIncluded:
+            await keep_fork(self.store, self.clock, peer.row.authority, Fork.INCONSISTENT, (held, now))
+            return False
+        return True
 
     async def _settle(self, row: EpochRow, epoch: Epoch) -> None:
         """Look through all receipts of the peer, page after page, and queue again what was lost."""

@@ -7,6 +7,7 @@ from http import HTTPStatus
 from gateway.core.errors import Malformed, Unavailable
 from gateway.core.proof import MAX_RECEIPT_BYTES, Receipt, parse_receipt
 from gateway.core.strict import as_integer, as_list, as_object, as_text, members, parse_json, parse_object
+from gateway.core.witness import SIZE_TYPE
 
 _DAY_S = 86_400
 _SECONDS_DIGITS = 9
@@ -94,6 +95,38 @@ def _batch_answer(answer: dict[str, object], checkpoints: Sequence[str]) -> Repl
         raise Malformed("a checkpoint that the batch does not have")
     entry, proof = as_text(answer.get("entry")).encode(), as_text(answer.get("proof"))
     return Reply(status, receipt=Receipt(entry, proof + checkpoints[number]))
+
+
+@dataclass(frozen=True, slots=True)
+class WitnessReply:
+    """What a witness answered: signature lines, the size of what it cosigned last, or neither.
+
+    `code` says what is wrong where it is neither.
+    """
+
+    lines: str | None = None
+    size: int | None = None
+    code: str | None = None
+
+
+def witness_reply_of(raw: Raw) -> WitnessReply:
+    """Return what *raw*, an answer to `add-checkpoint`, says (C2SP tlog-witness).
+
+    A 409 says a size only under the media type of one: any other is a conflict.
+    """
+    try:
+        text = raw.body.decode()
+    except UnicodeDecodeError:
+        return WitnessReply(code="bad_answer")
+    if raw.status == HTTPStatus.OK:
+        return WitnessReply(lines=text)
+    if raw.status == HTTPStatus.CONFLICT and raw.headers.get("Content-Type") == SIZE_TYPE:
+        size = text.removesuffix("\n")
+        if text.endswith("\n") and size.isascii() and size.isdigit() and len(size) <= _COUNT_DIGITS:
+            return WitnessReply(size=int(size))
+        return WitnessReply(code="bad_answer")
+    code = reply_of(raw).code
+    return WitnessReply(code=f"status_{raw.status}" if code in {None, "bad_answer"} else code)
 
 
 def text_of(raw: Raw) -> str:

@@ -11,7 +11,7 @@ from gateway.core.ids import AuthorityId
 from gateway.core.note import Checkpoint, LogIdentity
 from gateway.core.standing import Contradiction, contradiction, known
 from gateway.peering.client import PeerClient
-from gateway.peering.directory import Directory
+from gateway.peering.directory import Directory, PinnedPeer
 from gateway.peering.replies import PeerUnavailable
 from gateway.ports import Store
 
@@ -72,6 +72,15 @@ class Standing:
             _log.info("standing.silent", peer=peer, code=fault.code)
             return self._seen.setdefault(peer, Seen.SILENT)
         return await self.judge(text, peer, log)
+
+    async def met(self, peer: PinnedPeer, client: PeerClient) -> None:
+        """Ask a *peer* that has been silent until now, over an open *client*."""
+        if self.is_silent(peer.row.authority):
+            await self.look(client, peer.row.authority)
+
+    async def doubt(self, peer: PinnedPeer, client: PeerClient) -> None:
+        """Ask a *peer* whose witness has seen another log than ours, over an open *client*."""
+        await self.look(client, peer.row.authority)
 
     async def judge(self, text: str | None, peer: AuthorityId, log: LogIdentity) -> Seen:
         """Judge the checkpoint *text* of *log*, the own one, that *peer* holds; None if it holds none."""

@@ -177,7 +177,7 @@ _KINDS: tuple[Kind[Any], ...] = (
     _kind(CoverRow, "covers", "origin", "size", small=False),
     _kind(BridgeRow, "bridges", "origin", "size", small=False),
     _kind(ComparedRow, "compared", "peer"),
-    _kind(ForkRow, "forks", "origin", "size", small=False),
+    _kind(ForkRow, "forks", "origin", "size", "code", small=False),
     _kind(EpochRow, "epochs", "origin", small=False),
     _kind(HoldRow, "holds", "peer", "case"),
     _kind(ErasureRow, "erasures", "id", small=False),

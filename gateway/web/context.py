@@ -42,6 +42,10 @@ def _nothing(_: AuthorityId) -> None:
     """Nobody wants to be told."""
 
 
+def _nothing_now() -> None:
+    """Nobody witnesses."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
     """The parts of a node that its doors work with.
@@ -52,6 +56,7 @@ class Context:
         adopt: puts a keyring in use whose successor card is recorded: new handshakes use it.
         dial: a client for one peer, to be closed by the caller.
         cards_wanted: told of a peer whose cards and profile are to be looked at soon.
+        witness_now: has the log cosigned, and receipts compared, as soon as may be.
         check: what `/readyz` shows.
         figures: what happens here, counted.
         standing: what stands here, for `/metrics`.
@@ -70,6 +75,7 @@ class Context:
     entropy: Entropy
     probe: Probe = field(default_factory=Unprobed)
     cards_wanted: Callable[[AuthorityId], None] = _nothing
+    witness_now: Callable[[], None] = _nothing_now
     check: Callable[[], Awaitable[Sequence[Check]]] = _all_well
     figures: Figures = field(default_factory=Figures)
     standing: Callable[[], Mapping[str, float]] = dict

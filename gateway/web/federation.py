@@ -31,6 +31,7 @@ from gateway.web.counting import REQUEST_ID, counted
 from gateway.web.limits import CallerLimits, check_media_type, read_body
 from gateway.web.problems import problem_of, problem_response
 from gateway.web.reception import Reception
+from gateway.web.witnessing import witness_routes
 
 PEER = web.RequestKey("peer", PinnedPeer)
 
@@ -63,7 +64,6 @@ def federation_app(context: Context) -> web.Application:
             web.get("/v1/envelopes/{id}/receipt", _get_receipt, allow_head=False),
             web.post("/v1/envelopes/{id}/close", _close),
             web.post("/v1/receipts", _post_receipt),
-            web.get("/v1/log/checkpoint", _checkpoint, allow_head=False),
             web.get("/v1/log/consistency", _consistency, allow_head=False),
             web.get("/v1/log/epoch", _epoch, allow_head=False),
             web.get("/v1/log/epochs/{number}", _epoch_by_number, allow_head=False),
@@ -72,6 +72,7 @@ def federation_app(context: Context) -> web.Application:
             web.get("/v1/profile", _profile, allow_head=False),
             web.get("/v1/ping", _ping, allow_head=False),
             *blob_routes(PEER),
+            *witness_routes(PEER),
         ]
     )
     return app
@@ -236,11 +237,6 @@ async def _unknown_log(app: web.Application, peer: PinnedPeer) -> NoReturn:
     if now_ms - since.setdefault((authority, peer.card.sha256), now_ms) >= 1000 * _UNKNOWN_LOG_S:
         await _alarm(context, peer)
     raise PeerFault(425, "unknown_log", retry_after_s=_UNKNOWN_LOG_S)
-
-
-async def _checkpoint(request: web.Request) -> web.Response:
-    checkpoint = await request.app[CONTEXT].store.checkpoint()
-    return web.Response(text=checkpoint.text)
 
 
 async def _consistency(request: web.Request) -> web.Response:

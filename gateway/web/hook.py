@@ -17,6 +17,7 @@ from gateway.web import (
     clock,
     contract,
     events,
+    evidence,
     health,
     messages,
     metrics,
@@ -27,6 +28,7 @@ from gateway.web import (
     tus,
     uploads,
     webhooks,
+    witnesses,
 )
 from gateway.web.attachments import DOWNLOADS, Downloads
 from gateway.web.context import CONTEXT, Context
@@ -56,6 +58,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/messages/{id}/jws", Scope.READ, messages.jws),
     Route("GET", "/messages/{id}/attachments/{n}", Scope.READ, attachments.attachment),
     Route("GET", "/messages/{id}/receipts", Scope.READ, messages.receipts),
+    Route("GET", "/messages/{id}/evidence", Scope.READ, evidence.bundle),
     Route("POST", "/messages/{id}/acknowledge", Scope.WRITE, messages.acknowledge),
     Route("POST", "/messages/{id}/retry", Scope.WRITE, messages.retry),
     Route("POST", "/messages/{id}/release", Scope.WRITE, messages.release),
@@ -89,6 +92,9 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/audit/checkpoint", Scope.AUDIT, audit.checkpoint),
     Route("GET", "/audit/verify", Scope.AUDIT, audit.verify),
     Route("POST", "/clock/confirm", Scope.ADMIN, clock.confirm),
+    Route("GET", "/audit/witnesses", Scope.AUDIT, witnesses.index),
+    Route("POST", "/audit/witnesses", Scope.AUDIT, witnesses.witness),
+    Route("GET", "/audit/forks", Scope.AUDIT, witnesses.forks),
     Route("GET", "/events", Scope.READ, events.index),
     Route("GET", "/webhooks", Scope.ADMIN, webhooks.index),
     Route("POST", "/webhooks", Scope.ADMIN, webhooks.create),

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 
 from aiohttp import web
@@ -16,8 +16,8 @@ from gateway.core.strict import as_text, parse_time, time_text
 from gateway.peering.client import PeerClient
 from gateway.peering.directory import PinnedPeer
 from gateway.peering.replies import PeerUnavailable
-from gateway.ports import Change
-from gateway.rows import CardRow, PeerRow
+from gateway.ports import Change, Store
+from gateway.rows import CardRow, ForkRow, PeerRow
 from gateway.web.context import CONTEXT, Context
 from gateway.web.documents import query, read_document, respond, respond_part
 from gateway.web.middleware import BEARER
@@ -30,15 +30,15 @@ _ACTIVE, _SUSPENDED = "active", "suspended"
 async def index(request: web.Request) -> web.Response:
     """List every pinned peer."""
     context = request.app[CONTEXT]
-    depths = await context.store.queue_depth()
+    known = await _Known.of(context.store)
     peers = sorted(context.directory.peers.values(), key=lambda peer: peer.row.authority)
-    return respond_part(request, [_summary(peer, depths) for peer in peers])
+    return respond_part(request, [_summary(peer, known) for peer in peers])
 
 
 async def show(request: web.Request) -> web.Response:
     """Show a peer with its pinned card."""
     context, peer = request.app[CONTEXT], _pinned(request)
-    return respond(_view(peer, await context.store.queue_depth()))
+    return respond(_view(peer, await _Known.of(context.store)))
 
 
 async def add(request: web.Request) -> web.Response:
@@ -58,14 +58,14 @@ async def add(request: web.Request) -> web.Response:
         check_apart(card, _others(context, authority))
         known = context.directory.peers.get(authority)
         if known is not None and known.card.sha256 == card.sha256:
-            return respond(_view(known, await context.store.queue_depth()))
+            return respond(_view(known, await _Known.of(context.store)))
         with suppress(Stale):
             await context.store.record(await _ceremony(context, card, known, request[BEARER].id))
             await context.directory.refresh()
             context.cards_wanted(authority)
             added = context.directory.peers[authority]
             headers = {"Location": f"/v1/peers/{authority}"}
-            return respond(_view(added, {}), status=HTTPStatus.CREATED, headers=headers)
+            return respond(_view(added, _Known()), status=HTTPStatus.CREATED, headers=headers)
     raise Unavailable("others are changing the same peer")
 
 
@@ -129,7 +129,7 @@ async def _set_state(request: web.Request, state: str, event: str) -> web.Respon
         raise Unavailable("others are changing the same peer")
     if now.active:
         context.cards_wanted(now.row.authority)
-    return respond(_view(now, await context.store.queue_depth()))
+    return respond(_view(now, await _Known.of(context.store)))
 
 
 async def _ceremony(context: Context, card: Card, known: PinnedPeer | None, actor: str) -> Change:
@@ -214,7 +214,20 @@ def _pinned(request: web.Request) -> PinnedPeer:
     return peer
 
 
-def _summary(peer: PinnedPeer, depths: Mapping[AuthorityId, int]) -> dict[str, object]:
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What the store knows of all peers: how much is queued, and whose logs contradict themselves."""
+
+    depths: Mapping[AuthorityId, int] = field(default_factory=dict)
+    accused: frozenset[AuthorityId] = frozenset()
+
+    @classmethod
+    async def of(cls, store: Store) -> "_Known":
+        accused = frozenset(row.peer for row in await store.all(ForkRow))
+        return cls(await store.queue_depth(), accused)
+
+
+def _summary(peer: PinnedPeer, known: _Known) -> dict[str, object]:
     row = peer.row
     return {
         "id": row.authority,
@@ -223,15 +236,16 @@ def _summary(peer: PinnedPeer, depths: Mapping[AuthorityId, int]) -> dict[str, o
         "added": time_text(row.added_ms),
         "expires": time_text(peer.card.expires_ms),
         "profile_sequence": None if peer.profile is None else peer.profile.sequence,
-        "queued": depths.get(row.authority, 0),
+        "queued": known.depths.get(row.authority, 0),
+        "log_contradicts": row.authority in known.accused,
         "attempt": row.attempt,
         "next_attempt": time_text(row.next_ms) if row.attempt else None,
         "problem": row.problem,
     }
 
 
-def _view(peer: PinnedPeer, depths: Mapping[AuthorityId, int]) -> dict[str, object]:
-    return {**_summary(peer, depths), **card_view(peer.card), **profile_view(peer.profile)}
+def _view(peer: PinnedPeer, known: _Known) -> dict[str, object]:
+    return {**_summary(peer, known), **card_view(peer.card), **profile_view(peer.profile)}
 
 
 def card_view(card: Card) -> dict[str, object]:

@@ -10,15 +10,16 @@ import pytest
 from gateway.app.health import Health
 from gateway.app.identity import Identity
 from gateway.config import Keys, Limits, Settings, Storage
+from gateway.core.entry import Draft
 from gateway.core.errors import Unavailable
 from gateway.ports import Change
-from gateway.rows import PeerRow
+from gateway.rows import PeerRow, WitnessRow
 from gateway.store import SqlStore
 from gateway.web.context import Check
 from gateway.web.figures import Figures
 from tests.support.hooks import Hook, open_hook
 
-WELL = ("database", "log", "keys", "clock", "disk", "peers")
+WELL = ("database", "log", "keys", "clock", "disk", "peers", "witnesses")
 
 
 @dataclass
@@ -141,3 +142,17 @@ async def test_every_figure_of_what_stands_has_its_gauge(node):
     text = Figures().exposition(backlog, 0, **node.health.standing()).decode()
     for name in node.health.standing():
         assert f"\nart18_{name} " in text
+
+
+async def test_a_log_that_grows_and_nobody_cosigns(node):
+    size = await node.store.log_size()
+    row = WitnessRow(
+        name="qp-justice.example/witness", version=0, size=size, cosigned_ms=node.hook.clock.time_ms
+    )
+    await node.store.record(Change(name="cosigned", puts=(row,)))
+    node.hook.clock.time_ms += 3_600_001
+    assert await node.problems() == {}
+    await node.store.record(Change(name="test", entries=(Draft(event="log.read", outcome="ok"),)))
+    assert await node.problems() == {
+        "witnesses": Check("witnesses", "nobody has cosigned the log for an hour", vital=False)
+    }

@@ -30,6 +30,7 @@ class Story:
         self._console = console
         self._sides = {"requesting": requesting, "requested": requested}
         self._sent: list[dict[str, str]] = []
+        self._first = ""
 
     def play(self, *cases: Mapping[str, Any], serve: bool = False) -> None:
         """Play *cases*, one after another, from the founding of both nodes to their end. Raises Broken."""
@@ -41,15 +42,39 @@ class Story:
             self._sent.clear()
             for step in case["steps"]:
                 self._step(case["number"], step)
+            self._first = self._sent[0]["id"]
         self._head("What both sides can prove")
         for side in self._sides.values():
             self._verify(side)
+        for here, there in self._pairs():
+            self._prove(here, there)
         if serve:
             self._serve()
         for side in self._sides.values():
             side.stop()
         self._good("both nodes ended by SIGTERM, in order")
         self._console.print("\nEvery check held.", style="bold green")
+
+    def _prove(self, here: Authority, there: Authority) -> None:
+        """Let *here* write the evidence of the first message, and a stranger verify it with both roots."""
+        message, file = self._first, here.folder / "evidence.zip"
+        for side in (there, here):
+            side.hook().ask("POST", "/audit/witnesses")
+        written = here.until(
+            lambda: _complete(here.art18("evidence", message, "-o", str(file))),
+            failing=f"no witness had cosigned the log of {here.country}",
+        )
+        roots = [
+            word
+            for side in (here, there)
+            for word in ("--root", f"{side.id}={side.art18('card', 'show')['fingerprint']}")
+        ]
+        verified = here.art18("verify", str(file), *roots)
+        times = [one["time"] for one in verified["findings"] if one["what"] == "cosigned"]
+        self._good(
+            f"{here.country} wrote the evidence: {written['proved']} things proved off line, cosigned "
+            f"since {min(times)}"
+        )
 
     def _found(self) -> None:
         self._head("Two authorities on this machine")
@@ -234,3 +259,8 @@ def _command() -> str:
     """Return how `art18` is called from here."""
     script = Path(sys.executable).with_name("art18")
     return str(script) if script.exists() else f"{sys.executable} -m gateway"
+
+
+def _complete(written: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return what was written, once nothing in it is left unproved."""
+    return None if written["not_proved"] else written
