@@ -52,6 +52,8 @@ from keys.vault import Keyring
 
 _WATCH_S = 10.0
 """How soon a process learns of what another process of the authority changed."""
+_STOP_S = 1.0
+"""How soon it ends when nothing may be written any more."""
 
 _log = structlog.get_logger(__name__)
 
@@ -148,9 +150,10 @@ class Inside:
     async def watch(self) -> None:
         """Follow what other processes of this authority change. Raises Stopped."""
         while True:
-            await asyncio.sleep(_WATCH_S)
-            if self.store.broken is not None:
-                raise Stopped(self.store.broken)
+            for _ in range(round(_WATCH_S / _STOP_S)):
+                await asyncio.sleep(_STOP_S)
+                if self.store.broken is not None:
+                    raise Stopped(self.store.broken)
             with contextlib.suppress(Unavailable):
                 if not self.beginning.done and self.sentry.objection() is None:
                     await self.beginning.record()
