@@ -60,9 +60,7 @@ async def exchange(sender: Node, count: int) -> list[str]:
 
 async def with_attachment(sender: Node, folder: Path) -> str:
     """Send a message with an attachment as a user would; return its id once it is accepted."""
-    folder.mkdir()
-    (folder / "draft.json").write_text(json.dumps(draft()))
-    (folder / "summons.txt").write_text("Example Person One is to come.")
+    _write(folder)
     told = await asyncio.to_thread(
         art18, "send", str(folder / "draft.json"), "--attach", f"{folder}/summons.txt:other",
         "--output", "json", "--config", sender.place.config,
@@ -70,6 +68,12 @@ async def with_attachment(sender: Node, folder: Path) -> str:
     id_ = str(json.loads(told)["id"])
     await eventually(partial(all_accepted, sender, [id_]))
     return id_
+
+
+def _write(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "draft.json").write_text(json.dumps(draft()))
+    (folder / "summons.txt").write_text("Example Person One is to come.")
 
 
 async def witnessed(node: Node, sender: Node, ids: list[str]) -> None:
