@@ -21,7 +21,7 @@ from gateway.core.entry import Draft, parse_entry
 from gateway.core.errors import Misconfigured
 from gateway.core.ids import AuthorityId
 from gateway.core.note import Checkpoint, LogIdentity
-from gateway.core.standing import EVENT, members, next_origin
+from gateway.core.standing import EVENT, contradiction, members, next_origin
 from gateway.peering.client import PeerClient
 from gateway.peering.directory import Directory, PinnedPeer
 from gateway.peering.replies import PeerUnavailable
@@ -41,14 +41,23 @@ class Outlook:
         origin, size: the log as the store has it.
         next_origin: of the epoch that would be opened.
         known: the largest checkpoint of the log that a peer holds, with who holds it.
+        contradicted: the log here does not lead to that checkpoint.
         silent: peers that did not answer.
+        begun: nothing was done in the present epoch yet.
     """
 
     origin: str
     size: int
     next_origin: str
     known: tuple[AuthorityId, Checkpoint] | None
+    contradicted: bool
     silent: tuple[AuthorityId, ...]
+    begun: bool
+
+    @property
+    def needless(self) -> bool:
+        """Whether the epoch that is to be opened is there already, and nothing speaks against it."""
+        return self.begun and not self.contradicted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,17 +72,14 @@ class Opening:
     clock: Clock
     entropy: Entropy
 
-    async def finished(self) -> Card | None:
-        """Return the card of the epoch that was opened already and in which nothing was done yet, or None.
+    def finished(self) -> Card | None:
+        """Return the card of an epoch whose opening was interrupted at the very end, and end it; else None.
 
-        The files of the card are brought up to it, if an interruption came before that.
+        The store has moved then, and the files of the card are brought up to it.
 
         Raises:
             Misconfigured: what is in the folder does not belong to this store.
         """
-        if self.store.origin == self.card.log.origin:
-            last = await self.store.entry(self.store.size - 1)
-            return self.card if last and parse_entry(last.leaf).event == EVENT else None
         if self.recorded is None or self.recorded.sequence <= self.card.sequence:
             return None
         successor = parse_card(self.recorded.body)
@@ -99,6 +105,8 @@ class Opening:
             size=self.store.size,
             next_origin=next_origin(self.card.log.origin, self.store.origin),
             known=largest,
+            contradicted=largest is not None and await self._contradicted(*largest),
+            begun=await self._begun(),
             silent=tuple(
                 peer.row.authority for peer in peers if found.get(peer.row.authority, False) is False
             ),
@@ -143,6 +151,17 @@ class Opening:
         )
         self._follow(successor)
         return successor
+
+    async def _contradicted(self, peer: AuthorityId, found: Checkpoint) -> bool:
+        size = self.store.size
+        root = await self.store.root(found.size) if found.size <= size else None
+        return contradiction(peer, found, size, root) is not None
+
+    async def _begun(self) -> bool:
+        if self.store.origin != self.card.log.origin or roles_lacking(self.card, self.keyring):
+            return False
+        last = await self.store.entry(self.store.size - 1)
+        return last is not None and parse_entry(last.leaf).event == EVENT
 
     async def _new_keys(self) -> LogKeys:
         """Return keys of the new epoch: fresh ones, or those that an interrupted opening has left.

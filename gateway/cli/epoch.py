@@ -74,12 +74,15 @@ async def _open(session: Session, settings: Settings, decision: _Decision) -> No
     from gateway.app.epoch import opening  # noqa: PLC0415 - see above
 
     async with opening(settings, decision.keyring, SystemClock(), SystemEntropy()) as found:
-        card = await found.finished()
+        card = found.finished()
         if card is not None:
             _say(session, card, found.store.size - 1)
             return
         with session.terminal.status("asking the peers"):
             outlook = await found.outlook()
+        if outlook.needless:
+            _say(session, found.card, found.store.size - 1)
+            return
         if not decision.yes:
             _ask(session, outlook)
         opened = await found.open(outlook, decision.root, decision.passphrase, decision.by)
@@ -100,7 +103,7 @@ def _text(outlook: "Outlook") -> str:
     else:
         peer, known = outlook.known
         lines.append(f"{peer} holds a checkpoint of {known.size} entries.")
-        if known.size <= outlook.size:
+        if not outlook.contradicted:
             lines.append("No peer knows of more than is here: a new epoch is hardly needed.")
     if outlook.silent:
         lines.append(f"No answer came from {', '.join(outlook.silent)}.")
