@@ -47,7 +47,7 @@ class CardKeeper:
         self._slots = asyncio.Semaphore(_AT_ONCE)
 
     def also(self, look: Callable[[PeerClient, AuthorityId], Awaitable[None]]) -> None:
-        """Have *look* called with each peer that is looked at, after its cards."""
+        """Have *look* called with each peer that is looked at, after its cards; and soon again if it fails."""
         self._looks.append(look)
 
     def wanted(self, peer: AuthorityId) -> None:
@@ -98,4 +98,8 @@ class CardKeeper:
             # After the card, since the profile may be under a key that only the new one has.
             await follow_profile(client, authority, store=store, directory=directory, clock=clock)
             for look in self._looks:
-                await look(client, authority)
+                try:
+                    await look(client, authority)
+                except Unavailable:
+                    self._wanted.add(authority)  # it was there, and something is left to do
+                    raise
