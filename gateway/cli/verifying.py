@@ -13,6 +13,7 @@ from gateway.cli.terminal import plain
 from gateway.cli.trust import trust_of, trusting
 from gateway.core.bundle import MAX_BYTES, Broken
 from gateway.core.evidence import CODES, Examination, Finding, examine
+from gateway.core.misbehaviour import examine_misbehaviour
 
 _PIECE = 1 << 20
 
@@ -40,10 +41,13 @@ def verify(
 ) -> None:
     """Say what the evidence in FILE proves, line by line.
 
+    FILE is a bundle that art18 evidence wrote, or the misbehaviour of a log that art18 audit forks wrote.
+
     Exit code 0 only if all of it holds and rests on the word of authorities whose root keys were named;
     4 at the first thing that does not hold, or if nobody is authenticated.
     """
-    found = examine(_read(file), trust_of(root, policy))
+    raw, trust = _read(file), trust_of(root, policy)
+    found = examine_misbehaviour(raw, trust) if raw[:1] == b"{" else examine(raw, trust)
     if found.failure is None:
         _compare(attachments, found)
     session.terminal.show(_document(found), lambda console: _print(console, found))

@@ -8,9 +8,7 @@ import click
 from gateway.cli.program import UsageFault
 from gateway.cli.session import Session, with_session
 from gateway.cli.terminal import moment, table
-
-MISBEHAVIOUR = "misbehaviour"
-"""The type of the file that `forks -o` writes."""
+from gateway.core.misbehaviour import TYPE
 
 
 @click.command()
@@ -54,7 +52,7 @@ def forks(session: Session, /, *, file: Path | None) -> None:
     """
     items = session.hook().items("audit", "forks")
     if file is not None:
-        document = {"v": 1, "type": MISBEHAVIOUR, "items": items}
+        document = {"v": 1, "type": TYPE, "items": items}
         try:
             file.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         except OSError as error:

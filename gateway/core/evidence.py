@@ -41,6 +41,7 @@ CODES = {
     "consistency": "A checkpoint is not the beginning of the later one that covers it.",
     "cosignature": "A cosignature by a known witness is wrong.",
     "attachment": "A file is none of the message's attachments.",
+    "misbehaviour": "It is no proof that a log contradicts itself.",
 }
 """Every way in which verification fails; the first one ends it."""
 
