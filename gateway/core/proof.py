@@ -4,7 +4,7 @@ C2SP tlog-proof v1 without its optional `extra` line (protocol §9 "Proof", "Rec
 """
 
 import re
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from gateway.core.entry import TRAVELLING, Entry, parse_entry
@@ -167,14 +167,6 @@ def verify_receipt(receipt: Receipt, sent: SentEnvelope, logs: Mapping[str, LogI
         index=proof.index,
         checkpoint=checkpoint,
     )
-
-
-def names_unknown_log(receipt: Receipt, logs: Container[str]) -> bool:
-    """Return whether *receipt* is of none of *logs*: of an epoch whose card is not known yet, perhaps."""
-    try:
-        return parse_proof(receipt.proof).origin not in logs
-    except Malformed:
-        return False
 
 
 def _envelope_digest(entry: bytes) -> Digest:

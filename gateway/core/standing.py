@@ -5,7 +5,7 @@ was restored from an old copy, or runs twice: whatever it signed now would contr
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from typing_extensions import override
@@ -88,6 +88,19 @@ def epoch_of(origin: str) -> int:
 def next_origin(*origins: str) -> str:
     """Return the origin of the epoch after all of those that *origins* name. Raises Malformed."""
     return f"{_parts(origins[0])['domain']}/audit/{max(map(epoch_of, origins)) + 1}"
+
+
+def names_later_epoch(receipt: Receipt, logs: Collection[str]) -> bool:
+    """Return whether *receipt* is of a later epoch than all of *logs*, the origins that pinned cards name.
+
+    It may be sound: the card that names the epoch is not pinned yet.
+    """
+    try:
+        origin = parse_proof(receipt.proof).origin
+        known = [epoch_of(log) for log in logs if _parts(log)["domain"] == _parts(origin)["domain"]]
+        return bool(known) and epoch_of(origin) > max(known)
+    except Malformed:
+        return False
 
 
 def _parts(origin: str) -> re.Match[str]:

@@ -14,9 +14,9 @@ from gateway.core.entry import LATER, Entry, parse_entry
 from gateway.core.envelope import MAX_BYTES, MEDIA_TYPE
 from gateway.core.errors import Malformed, Misuse, NotProved, PeerFault
 from gateway.core.ids import AuthorityId, Digest, parse_digest, parse_message_id
-from gateway.core.proof import MAX_RECEIPT_BYTES, encode_hashes, names_unknown_log, parse_receipt
+from gateway.core.proof import MAX_RECEIPT_BYTES, encode_hashes, parse_receipt
 from gateway.core.standing import EVENT as EPOCH
-from gateway.core.standing import epoch_of
+from gateway.core.standing import epoch_of, names_later_epoch
 from gateway.core.strict import members, parse_json, time_text
 from gateway.peering.alarms import raise_alarm
 from gateway.peering.client import BATCH_TYPE, MAX_BATCH, MAX_BATCH_BYTES
@@ -201,7 +201,7 @@ async def _post_receipt(request: web.Request) -> web.Response:
         statement = settlement.verify(receipt, message, envelopes, peer.logs)
         await settlement.prove(message, statement, receipt)
     except (NotProved, Malformed, Misuse):  # Misuse: a message in a state in which none was posted
-        if names_unknown_log(receipt, peer.logs):
+        if names_later_epoch(receipt, peer.logs):
             await _unknown_log(request.app, peer)
         await _alarm(context, peer)
         raise PeerFault(422, "not_proved") from None
@@ -224,7 +224,7 @@ async def _alarm(context: Context, peer: PinnedPeer) -> None:
 
 
 async def _unknown_log(app: web.Application, peer: PinnedPeer) -> NoReturn:
-    """Have *peer* come again with a receipt of a log that no pinned card of it names.
+    """Have *peer* come again with a receipt of a later epoch than any pinned card of it names.
 
     Its newest card may name it. If that has been looked at and does not, an operator is told.
 

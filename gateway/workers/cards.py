@@ -47,7 +47,7 @@ class CardKeeper:
         self._slots = asyncio.Semaphore(_AT_ONCE)
 
     def also(self, look: Callable[[PeerClient, AuthorityId], Awaitable[None]]) -> None:
-        """Have *look* called with each peer that is looked at, after its cards; and soon again if it fails."""
+        """Have *look* called with each peer that is looked at, after its cards; again if it fails."""
         self._looks.append(look)
 
     def wanted(self, peer: AuthorityId) -> None:

@@ -8,7 +8,7 @@ from gateway.core import delivery
 from gateway.core.backoff import wait_ms
 from gateway.core.errors import Malformed, NotProved, Stale
 from gateway.core.ids import AuthorityId, MessageId
-from gateway.core.proof import names_unknown_log
+from gateway.core.standing import names_later_epoch
 from gateway.peering.alarms import raise_alarm
 from gateway.peering.directory import PinnedPeer
 from gateway.peering.replies import Reply
@@ -78,8 +78,8 @@ class Outcomes:
     ) -> bool:
         """Record the receipt in *reply*; False if there is none, or it does not hold.
 
-        One of a log that no pinned card names is no reason for an alarm yet: the peer's cards are looked
-        at first, for one of them may have opened a new epoch.
+        One of a later epoch than any pinned card names is no reason for an alarm yet: the peer's cards are
+        looked at first.
         """
         if reply.receipt is None:
             return False
@@ -105,4 +105,4 @@ def _code(peer: PinnedPeer, reply: Reply) -> str:
     """Return what is wrong with an answer of *peer* that proves nothing."""
     if reply.receipt is None:
         return reply.code or "bad_answer"
-    return _UNKNOWN_LOG if names_unknown_log(reply.receipt, peer.logs) else _NOT_PROVED
+    return _UNKNOWN_LOG if names_later_epoch(reply.receipt, peer.logs) else _NOT_PROVED

@@ -21,6 +21,7 @@ from gateway.core.standing import (
     is_lost,
     known,
     members,
+    names_later_epoch,
     next_origin,
     verify_epoch,
 )
@@ -83,6 +84,25 @@ def test_origins_count():
     for wrong in ("moj.qm.example/witness", "moj.qm.example/audit/0", "moj.qm.example/audit/01", "/audit/1"):
         with pytest.raises(Malformed):
             epoch_of(wrong)
+
+
+@pytest.mark.parametrize(
+    ("origin", "logs", "later"),
+    [
+        (NEW, [OLD], True),
+        (NEWEST, [OLD, NEW], True),
+        (NEW, [OLD, NEW], False),
+        (OLD, [NEW], False),
+        (NEW, ["other.example/audit/1"], False),
+        (NEW, ["other.example/audit/9", OLD], True),
+        (NEW, [], False),
+        ("moj.qm.example/witness", [OLD], False),
+    ],
+)
+def test_a_receipt_may_be_of_an_epoch_whose_card_is_not_pinned_yet(origin: str, logs: list[str], later: bool):
+    note = signed(origin, 1, TOP, KEYS[NEW]).text
+    assert names_later_epoch(Receipt(b"", encode_proof(0, [], note)), logs) is later
+    assert not names_later_epoch(Receipt(b"", "no proof"), logs)
 
 
 # -- how an epoch began

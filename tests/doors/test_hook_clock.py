@@ -24,7 +24,7 @@ async def test_a_clock_that_is_believed_needs_nobody(hook: Hook):
 
 
 async def test_an_operator_confirms_a_clock_that_has_jumped(hook: Hook):
-    hook.clock.time_ms += OFF_MS
+    hook.steady.stepped_ms += OFF_MS
     assert (await hook("POST", "/tokens", {"name": "x", "scopes": ["admin"]})).status == 503
     answer = await hook("POST", "/clock/confirm", {"by": "Example Operator One"})
     assert answer.status == 200
@@ -44,7 +44,7 @@ async def actor(hook: Hook) -> str:
 
 
 async def test_nobody_is_no_name_and_confirms_nothing(hook: Hook):
-    hook.clock.time_ms += OFF_MS
+    hook.steady.stepped_ms += OFF_MS
     for by in ("", "  ", "two\nlines", "x" * 101):
         assert (await hook("POST", "/clock/confirm", {"by": by})).code == "malformed"
     assert (await hook("POST", "/clock/confirm", {})).code == "malformed"
@@ -52,7 +52,7 @@ async def test_nobody_is_no_name_and_confirms_nothing(hook: Hook):
 
 
 async def test_only_an_administrator_may(hook: Hook):
-    hook.clock.time_ms -= OFF_MS
+    hook.steady.stepped_ms -= OFF_MS
     token = await bearer(hook)
     answer = await hook("POST", "/clock/confirm", {"by": "Example Operator One"}, token=token)
     assert answer.status == 403
@@ -60,14 +60,14 @@ async def test_only_an_administrator_may(hook: Hook):
 
 async def bearer(hook: Hook) -> str:
     """Return a token without the scope, made while the clock was right."""
-    hook.clock.time_ms += OFF_MS
+    hook.steady.stepped_ms += OFF_MS
     token = await hook.bearer(Scope.READ, Scope.WRITE, Scope.AUDIT)
-    hook.clock.time_ms -= OFF_MS
+    hook.steady.stepped_ms -= OFF_MS
     return token
 
 
 async def test_what_cannot_be_put_on_record_is_not_confirmed(hook: Hook):
-    hook.clock.time_ms += OFF_MS
+    hook.steady.stepped_ms += OFF_MS
     hook.store.stop("a disk is gone")
     assert (await hook("POST", "/clock/confirm", {"by": "Example Operator One"})).status == 503
     assert hook.sentry.objection() is not None

@@ -54,6 +54,17 @@ class FixedSteady:
 
 
 @dataclass
+class PassingSteady:
+    """The clock that counts from the boot, while *clock* goes on; a test says how far that has stepped."""
+
+    clock: FixedClock
+    stepped_ms: int = 0
+
+    def boot_ms(self) -> int:
+        return self.clock.time_ms - NOW_MS + 3_600_000 - self.stepped_ms
+
+
+@dataclass
 class FixedEntropy:
     """Random ids, and jitter that a test sets."""
 

@@ -40,8 +40,8 @@ from tests.support.authorities import (
     Blob,
     FixedClock,
     FixedEntropy,
-    FixedSteady,
     Party,
+    PassingSteady,
     Posted,
     card_row,
     make_authority,
@@ -111,7 +111,7 @@ class Hook:
     clock: FixedClock
     vault: Keyring
     sentry: Sentry
-    steady: FixedSteady
+    steady: PassingSteady
     client: TestClient[Any, Any] = field(init=False)
     token: str = ""
 
@@ -256,7 +256,7 @@ async def open_hook(
     several can be open, as the processes of one authority.
     """
     party, clock, entropy = make_authority(US), FixedClock(), FixedEntropy()
-    steady = FixedSteady()
+    steady = PassingSteady(clock)
     sentry = Sentry(clock, steady)
     sentry.admit()
     blobs = _blobs(folder)
