@@ -153,7 +153,7 @@ class Inside:
             for _ in range(round(_WATCH_S / _STOP_S)):
                 await asyncio.sleep(_STOP_S)
                 if self.store.broken is not None:
-                    raise Stopped(self.store.broken)
+                    raise Stopped(str(self.standing.found or self.store.broken))
             with contextlib.suppress(Unavailable):
                 if not self.beginning.done and self.sentry.objection() is None:
                     await self.beginning.record()

@@ -17,6 +17,8 @@ from gateway.core.merkle import leaf_hash, verify_inclusion
 from gateway.core.note import Checkpoint, LogIdentity, verify_checkpoint
 from gateway.core.proof import Receipt, parse_proof
 
+OLD_COPY = "this is an old copy of the node, or another copy of it runs: nothing is recorded or signed"
+"""What anybody may be told of a contradiction: it names nobody."""
 EVENT = "log.epoch"
 """The event of the first entry of an epoch, but for the first."""
 TAKEN = frozenset({"relay.accepted", "content.handed_over", "content.opened"})

@@ -9,7 +9,7 @@ import structlog
 
 from gateway.core.ids import AuthorityId
 from gateway.core.note import Checkpoint, LogIdentity
-from gateway.core.standing import Contradiction, contradiction, known
+from gateway.core.standing import OLD_COPY, Contradiction, contradiction, known
 from gateway.peering.client import PeerClient
 from gateway.peering.directory import Directory, PinnedPeer
 from gateway.peering.replies import PeerUnavailable
@@ -100,7 +100,7 @@ class Standing:
             return Seen.AGREES
         _log.critical("standing.contradicted", peer=peer, index=checkpoint.size)
         self.found = self.found or found
-        self._store.stop(str(found))
+        self._store.stop(OLD_COPY)
         return Seen.CONTRADICTS
 
 

@@ -15,8 +15,7 @@ from gateway.core.envelope import MAX_BYTES, MEDIA_TYPE
 from gateway.core.errors import Malformed, Misuse, NotProved, PeerFault
 from gateway.core.ids import AuthorityId, Digest, parse_digest, parse_message_id
 from gateway.core.proof import MAX_RECEIPT_BYTES, encode_hashes, parse_receipt
-from gateway.core.standing import EVENT as EPOCH
-from gateway.core.standing import epoch_of, names_later_epoch
+from gateway.core.standing import names_later_epoch
 from gateway.core.strict import members, parse_json, time_text
 from gateway.peering.alarms import raise_alarm
 from gateway.peering.client import BATCH_TYPE, MAX_BATCH, MAX_BATCH_BYTES
@@ -28,6 +27,7 @@ from gateway.web.answers import Answer
 from gateway.web.blobs import blob_routes
 from gateway.web.context import CONTEXT, Context
 from gateway.web.counting import REQUEST_ID, counted
+from gateway.web.epochs import epoch_routes
 from gateway.web.limits import CallerLimits, check_media_type, read_body
 from gateway.web.problems import problem_of, problem_response
 from gateway.web.reception import Reception
@@ -42,7 +42,6 @@ _UNKNOWN_LOGS: web.AppKey[dict[tuple[AuthorityId, Digest], int]] = web.AppKey("u
 """Since when a peer brings receipts of a log that none of its cards up to the pinned one names."""
 _SEEN_MS = 1000
 _MAX_CLOSE_BYTES = 1024
-_EPOCHS = 50
 _UNKNOWN_LOG_S = 30
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -65,13 +64,12 @@ def federation_app(context: Context) -> web.Application:
             web.post("/v1/envelopes/{id}/close", _close),
             web.post("/v1/receipts", _post_receipt),
             web.get("/v1/log/consistency", _consistency, allow_head=False),
-            web.get("/v1/log/epoch", _epoch, allow_head=False),
-            web.get("/v1/log/epochs/{number}", _epoch_by_number, allow_head=False),
             web.get("/v1/card", _card, allow_head=False),
             web.get("/v1/cards/{sequence}", _card_by_sequence, allow_head=False),
             web.get("/v1/profile", _profile, allow_head=False),
             web.get("/v1/ping", _ping, allow_head=False),
             *blob_routes(PEER),
+            *epoch_routes(),
             *witness_routes(PEER),
         ]
     )
@@ -246,25 +244,6 @@ async def _consistency(request: web.Request) -> web.Response:
     except Misuse:
         raise PeerFault(400, "malformed") from None
     return web.Response(text=encode_hashes(proof))
-
-
-async def _epoch(request: web.Request) -> web.Response:
-    return await _first_entry(request, epoch_of(request.app[CONTEXT].directory.own.log.origin))
-
-
-async def _epoch_by_number(request: web.Request) -> web.Response:
-    return await _first_entry(request, _number(request.match_info["number"]))
-
-
-async def _first_entry(request: web.Request, number: int) -> web.Response:
-    """Give the first entry of an epoch of the own log, proved; the first epoch has none."""
-    store, after = request.app[CONTEXT].store, None
-    while page := await store.entries(EntryFilter(event=EPOCH), cursor=after, limit=_EPOCHS):
-        for logged in page:
-            if dict(parse_entry(logged.leaf).extra).get("epoch") == number:
-                return _receipt(200, (await store.receipt(logged.index)).encode())
-        after = page[-1].index
-    raise PeerFault(404, "not_found")
 
 
 async def _card(request: web.Request) -> web.Response:

@@ -1,6 +1,7 @@
 """A log that is taken up again as a new epoch: another name, other keys, the same tree grown on."""
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from keys.signing import LogKeys
 from tests.contract.conftest import Place
 from tests.support.authorities import NOW_MS, FixedEntropy
 from tests.support.rows import PEER, alarm, change
-from tests.support.stores import AUTHORITY, ORIGIN, log_identity
+from tests.support.stores import AUTHORITY, ORIGIN, SQLITE, log_identity
 
 NEXT = "qm-moj.example/audit/2"
 KEYS = LogKeys.generate()
@@ -131,12 +132,12 @@ async def test_what_cannot_be_written_leaves_the_epoch_before(place: Place):
     await place.open()
 
 
-async def test_no_epoch_is_opened_in_a_file_that_a_node_serves(place: Place):
-    if place.on_postgres:
-        pytest.skip("there it is the head that tells")
+async def test_no_epoch_is_opened_in_a_file_that_a_node_serves(tmp_path: Path):
+    place = Place(SQLITE, tmp_path)
     await place.open()
     with pytest.raises(Misconfigured, match="another process"):
         await standing(place)
+    await place.close()
 
 
 async def test_a_process_of_the_epoch_before_is_stopped(postgres: Place):

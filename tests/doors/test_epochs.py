@@ -58,7 +58,7 @@ async def again(tmp_path: Path, peer: Party) -> AsyncIterator[Door]:
 async def test_the_first_epoch_begins_without_an_entry(door: Door, call: Caller, client: PeerClient):
     assert (await call("GET", "/v1/log/epoch")).code == "not_found"
     assert (await call("GET", "/v1/log/epochs/1")).code == "not_found"
-    assert (await call("GET", "/v1/log/epochs/01")).code == "malformed"
+    assert (await call("GET", "/v1/log/epochs/one")).code == "malformed"
     assert await client.epoch() is None
     assert door.counts()["entries"] == await door.store.log_size()
 
