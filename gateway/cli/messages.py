@@ -98,10 +98,18 @@ def describe(console: Console, found: Mapping[str, object]) -> None:
     print_findings(console, found["findings"])
     console.print("\nWhat happened", style="bold")
     rows = [
-        (moment(one["time"]), one["event"], one["by"], one.get("reason") or one["outcome"])
+        (
+            moment(one["time"]),
+            one["event"],
+            one["by"],
+            one.get("reason") or one["outcome"],
+            f"entry {one['entry']} of {one['log']}",
+            "yes" if one["witnessed"] else "not yet",
+        )
         for one in map(as_object, as_list(found["timeline"]))
     ]
-    table(console, ("TIME", "EVENT", "BY", "OUTCOME"), rows, none="Nothing yet.")
+    heads = ("TIME", "EVENT", "BY", "OUTCOME", "PROVED AS", "WITNESSED")
+    table(console, heads, rows, none="Nothing yet.")
     if state in NEXT:
         console.print(f"\n{NEXT[state]}")
 

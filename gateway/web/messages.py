@@ -1,20 +1,18 @@
 """Messages at the hook: lists, states and timelines, content, and what the authority does with them."""
 
-from dataclasses import replace
 from http import HTTPStatus
 
 from aiohttp import web
 
 from gateway.core import delivery
-from gateway.core.entry import Draft, Entry, parse_entry
-from gateway.core.errors import Malformed, Misuse, Stale, Unavailable
+from gateway.core.errors import Malformed, Misuse
 from gateway.core.findings import in_language
 from gateway.core.ids import AuthorityId, parse_authority, parse_case_id, parse_message_id
 from gateway.core.proof import parse_receipt
 from gateway.core.strict import as_list, as_object, parse_json, time_text
 from gateway.peering.reachability import reopen
-from gateway.ports import Change, EntryFilter, MessageFilter
-from gateway.rows import THIS_ENTRY, Direction, MessageRow, NoticeRow
+from gateway.ports import MessageFilter
+from gateway.rows import Direction, MessageRow
 from gateway.web import idempotency
 from gateway.web.content import log_reading, message_of, stored_content
 from gateway.web.context import CONTEXT
@@ -24,12 +22,10 @@ from gateway.web.languages import language_of
 from gateway.web.middleware import BEARER
 from gateway.web.release import release as let_go
 from gateway.web.submission import Submission
+from gateway.web.timeline import timeline
 
-_TRIES = 16
-_TIMELINE = 1000
 _WHICH = ("peer", "direction")
 _STATES = frozenset({*delivery.State, "available"})
-_HANDED_OVER = "handed_over"
 _WAITING = frozenset({delivery.State.QUEUED, delivery.State.UNDETERMINED})
 
 
@@ -70,12 +66,15 @@ async def show(request: web.Request) -> web.Response:
     row = await find(request)
     store = request.app[CONTEXT].store
     receipts = await store.receipts(row.peer, row.id) if row.direction is Direction.OUT else []
-    logged = await store.entries(EntryFilter(peer=row.peer, message_id=row.id), limit=_TIMELINE)
-    entries = [parse_entry(one.leaf) for one in logged]
-    entries += [parse_entry(parse_receipt(one.body).entry) for one in receipts]
-    timeline = [_moment(entry) for entry in sorted(entries, key=lambda entry: entry.time_ms)]
     findings = in_language(map(as_object, as_list(parse_json(row.findings.encode()))), language_of(request))
-    return respond({**summary(row), "findings": findings, "receipts": len(receipts), "timeline": timeline})
+    return respond(
+        {
+            **summary(row),
+            "findings": findings,
+            "receipts": len(receipts),
+            "timeline": await timeline(request.app[CONTEXT], row),
+        }
+    )
 
 
 async def receipts(request: web.Request) -> web.Response:
@@ -103,26 +102,6 @@ async def jws(request: web.Request) -> web.Response:
     _, stored = await stored_content(request.app[CONTEXT], row)
     await log_reading(request, row)
     return web.Response(body=stored.jws.encode("ascii"), content_type="application/jose")
-
-
-async def acknowledge(request: web.Request) -> web.Response:
-    """Note that the case system took the content over; the sender gets a receipt of it.
-
-    The entry travels, so it names no account. Done again, it changes nothing.
-    """
-    context = request.app[CONTEXT]
-    for _ in range(_TRIES):
-        row = await find(request)
-        if row.direction is not Direction.IN:
-            raise Misuse(HTTPStatus.CONFLICT, "wrong_direction", "only what came in can be taken over")
-        if row.state == _HANDED_OVER:
-            return web.Response(status=HTTPStatus.NO_CONTENT)
-        try:
-            await context.store.record(_hand_over(row))
-        except Stale:
-            continue
-        return web.Response(status=HTTPStatus.NO_CONTENT)
-    raise Unavailable("others are changing the same message")
 
 
 async def retry(request: web.Request) -> web.Response:
@@ -203,32 +182,6 @@ async def _step(request: web.Request, event: delivery.Retry | delivery.Cancel) -
     context, row = request.app[CONTEXT], await _outgoing(request)
     settlement = context.settlement()
     return await settlement.settle(row, event, actor_ref=request[BEARER].id)
-
-
-def _hand_over(row: MessageRow) -> Change:
-    taken = replace(row, state=_HANDED_OVER)
-    notice = NoticeRow(entry=THIS_ENTRY, version=0, peer=row.peer, id=row.id, state="queued")
-    entry = Draft(
-        event="content.handed_over",
-        outcome="ok",
-        peer=row.peer,
-        message_id=row.id,
-        envelope_sha256=row.envelope_sha256,
-        message_sha256=row.message_sha256,
-    )
-    return Change(name="hand_over", entries=(entry,), puts=(taken, notice), answers=True)
-
-
-def _moment(entry: Entry) -> dict[str, object]:
-    moment: dict[str, object] = {
-        "time": time_text(entry.time_ms),
-        "event": entry.event,
-        "outcome": entry.outcome,
-        "by": entry.authority,
-    }
-    if entry.reason is not None:
-        moment["reason"] = entry.reason
-    return moment
 
 
 def _authority(text: str | None) -> AuthorityId | None:

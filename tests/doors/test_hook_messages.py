@@ -8,13 +8,16 @@ from urllib.parse import urlsplit
 import pytest
 
 from gateway.core import delivery
+from gateway.core.entry import parse_entry
 from gateway.core.envelope import open_envelope, parse_envelope
 from gateway.core.message import verify_message
-from gateway.core.proof import SentEnvelope, parse_receipt, verify_receipt
+from gateway.core.note import parse_head
+from gateway.core.proof import SentEnvelope, parse_proof, parse_receipt, verify_receipt
+from gateway.core.signed_note import parse_note
 from gateway.core.strict import sha256, time_text
 from gateway.peering.settlement import open_case
 from gateway.ports import Change
-from gateway.rows import CaseRow, ContentRow, Direction, PeerRow
+from gateway.rows import BridgeRow, CaseRow, ContentRow, CosignedRow, Direction, NoticeRow, PeerRow
 from gateway.web.tokens import Scope
 from tests.support.authorities import DAY_MS, NOW_MS, make_authority
 from tests.support.hooks import MARK, PEER, US, accepted, draft, open_hook, settlement_of
@@ -97,7 +100,15 @@ async def test_a_message_has_its_story(hook):
         "findings": [],
         "receipts": 0,
         "timeline": [
-            {"time": "2026-11-18T11:06:40.000Z", "event": "submission.accepted", "outcome": "ok", "by": US}
+            {
+                "time": "2026-11-18T11:06:40.000Z",
+                "event": "submission.accepted",
+                "outcome": "ok",
+                "by": US,
+                "log": "qo-justice.example/audit/1",
+                "entry": row.entry,
+                "witnessed": False,
+            }
         ],
     }
 
@@ -329,6 +340,25 @@ async def test_a_held_message_is_given_up(hook):
     assert (await hook("POST", "/messages", enquiry(first["case"]))).json["state"] == "queued"
 
 
+async def test_a_first_opening_is_told_to_the_sender_once_and_without_who_it_was(hook):
+    came = await hook.received()
+    answers = await asyncio.gather(*(hook("POST", f"/messages/{came.id}/open") for _ in range(5)))
+    assert {answer.status for answer in answers} == {204}
+    opened = [one for one in await hook.logged(came.id) if one["event"] == "content.opened"]
+    assert len(opened) == 1
+    assert "actor_ref" not in opened[0]
+    assert opened[0]["message_sha256"] == came.signed.sha256
+    (notice,) = await hook.store.all(NoticeRow)
+    assert (notice.peer, notice.id, notice.state) == (PEER, came.id, "queued")
+    assert parse_entry((await hook.store.receipt(notice.entry)).entry).event == "content.opened"
+    assert (await hook.row(came.id, Direction.IN)).state == "available"
+    assert (await hook("POST", f"/messages/{came.id}/acknowledge")).status == 204
+    assert (await hook("POST", f"/messages/{came.id}/open")).status == 204
+    assert len(await hook.store.all(NoticeRow)) == 2
+    said = await hook.sent()
+    assert (await hook("POST", f"/messages/{said['id']}/open")).code == "wrong_direction"
+
+
 async def test_receipts_are_given_as_they_came(hook):
     said = await hook.sent()
     await accepted(hook, await hook.row(said["id"]))
@@ -343,6 +373,31 @@ async def test_receipts_are_given_as_they_came(hook):
     receipt = parse_receipt(json.dumps(item).encode())
     (row,) = await hook.store.receipts(PEER, said["id"])
     assert (receipt.encode(), sha256(receipt.entry)) == (row.body, row.entry_sha256)
+
+
+async def test_each_moment_says_where_it_is_proved_and_whether_a_witness_saw_it(hook):
+    said = await hook.sent()
+    row = await accepted(hook, await hook.row(said["id"]))
+    (kept,) = await hook.store.receipts(PEER, row.id)
+    proof = parse_proof(parse_receipt(kept.body).proof)
+
+    async def witnessed():
+        shown = (await hook("GET", f"/messages/{said['id']}")).json["timeline"]
+        return {(one["event"], one["log"], one["entry"]): one["witnessed"] for one in shown}
+
+    own = "qo-justice.example/audit/1"
+    expected = {
+        ("submission.accepted", own, row.entry): False,
+        ("receipt.recorded", own, kept.entry): False,
+        ("relay.accepted", proof.origin, proof.index): False,
+    }
+    assert await witnessed() == expected
+    name = make_authority(PEER).card.witness.name
+    size = parse_head(parse_note(proof.checkpoint).text)[1]
+    cosigned = CosignedRow(size=row.entry + 1, witness=name, version=0, lines="", time_s=1)
+    bridge = BridgeRow(origin=proof.origin, size=size, version=0, cover=size, proof="")
+    await hook.store.record(Change(name="test", puts=(cosigned, bridge)))
+    assert [was for _, was in sorted((await witnessed()).items())] == [False, True, True]
 
 
 # -- cases
