@@ -58,6 +58,8 @@ def new_epoch(
     name and new keys, and goes on from where it ends here; its card names them, and peers send again what
     was lost. It tells what peers know, and asks. If it is interrupted, run it again.
     """
+    if not by.strip():
+        raise UsageFault("--by: a name")
     settings = session.settings()
     own = read_card(settings.keys.card)
     root = read_root(root_file, read_passphrase(root_passphrase_file or root_file.with_suffix(".passphrase")))

@@ -3,6 +3,7 @@
 import click
 
 from gateway.app import serve
+from gateway.cli.program import UsageFault
 from gateway.cli.session import Session, with_session
 
 
@@ -20,4 +21,6 @@ def run(session: Session, /, unwitnessed: str | None) -> None:
     does not start. Prints a line for each door once it is open. SIGTERM and SIGINT let what is under way
     end.
     """
+    if unwitnessed is not None and not unwitnessed.strip():
+        raise UsageFault("--unwitnessed: say why")
     serve(session.settings(), unwitnessed=unwitnessed)

@@ -5,6 +5,7 @@ the middleware; whatever they look up is scoped by it.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import NoReturn
 
 from aiohttp import web
@@ -12,7 +13,7 @@ from aiohttp import web
 import gateway
 from gateway.core.entry import LATER, Entry, parse_entry
 from gateway.core.envelope import MAX_BYTES, MEDIA_TYPE
-from gateway.core.errors import Malformed, Misuse, NotProved, PeerFault
+from gateway.core.errors import Malformed, Misuse, NotProved, PeerFault, Unavailable
 from gateway.core.ids import AuthorityId, Digest, parse_digest, parse_message_id
 from gateway.core.proof import MAX_RECEIPT_BYTES, encode_hashes, parse_receipt
 from gateway.core.standing import names_later_epoch
@@ -121,7 +122,8 @@ class _Seen:
         if now_ms - self._looked_ms.get(peer, 0) < _SEEN_MS:
             return
         self._looked_ms[peer] = now_ms
-        await reopen(self._context.store, peer)
+        with suppress(Unavailable):  # what cannot be recorded now keeps nobody from being answered
+            await reopen(self._context.store, peer)
 
 
 async def _post_envelope(request: web.Request) -> web.Response:

@@ -5,6 +5,7 @@ import contextlib
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from gateway.app.system import SystemEntropy
 from gateway.cli.program import art18
 from gateway.config import load
 from gateway.core.card import fingerprint
-from gateway.core.errors import Misconfigured
+from gateway.core.errors import Misconfigured, Stale
 from gateway.core.ids import AuthorityId
 from gateway.core.note import sign_checkpoint
 from gateway.ports import Change, Unprobed
@@ -64,22 +65,28 @@ class Machine:
         found = [json.loads(item["entry"])["event"] for item in listed["items"]]
         return [event for event in found if event != "log.read"]
 
+    @property
+    def origin(self) -> str:
+        return read_card(load(Path(self.place.config)).keys.card).log.origin
+
     async def show(self, size: int | None) -> None:
         """Let the peer hold a checkpoint of *size* that our keys have signed; None for none."""
         settings = load(Path(self.place.config))
         card = read_card(settings.keys.card)
         keyring = await read_keyring(settings.keys)
-        row = await self.far.store.get(WitnessedRow, card.log.origin)
-        if row is not None:
-            await self.far.store.record(Change(name="witness", deletes=(row,)))
-        if size is None:
-            return
-        checkpoint = sign_checkpoint(card.log.origin, size, b"x" * 32, NOW_MS, keyring.log)
-        row = WitnessedRow(
-            origin=card.log.origin, version=0, peer=US, size=size, text=checkpoint.text, cosignatures="",
-            witnessed_ms=NOW_MS,
-        )  # fmt: skip
-        await self.far.store.record(Change(name="witness", puts=(row,)))
+        while True:
+            row = await self.far.store.get(WitnessedRow, card.log.origin)
+            change = Change(name="witness", deletes=() if row is None else (row,))
+            if size is not None:
+                checkpoint = sign_checkpoint(card.log.origin, size, b"x" * 32, NOW_MS, keyring.log)
+                shown = WitnessedRow(
+                    origin=card.log.origin, version=0 if row is None else row.version, peer=US, size=size,
+                    text=checkpoint.text, cosignatures="", witnessed_ms=NOW_MS,
+                )  # fmt: skip
+                change = Change(name="witness", puts=(shown,))
+            with contextlib.suppress(Stale):  # the node has just had another one cosigned
+                await self.far.store.record(change)
+                return
 
 
 @pytest.fixture
@@ -150,3 +157,23 @@ async def test_a_node_that_meets_somebody_who_knows_more_is_stopped(machine: Mac
         await machine.ask("POST", "/v1/audit/witnesses")
         with pytest.raises(Stopped, match="old copy"):
             await asyncio.wait_for(found.until(asyncio.Event()), 20)
+
+
+async def test_a_restored_node_insists_on_a_peer_that_knows_its_log(machine: Machine):
+    mark = machine.place.folder / "restored"
+    await asyncio.to_thread(mark.touch)
+    await machine.show(None)
+    with pytest.raises(Misconfigured, match="--unwitnessed REASON"):
+        async with machine.running():
+            pass
+    assert await asyncio.to_thread(mark.exists)
+    async with machine.running(unwitnessed="nobody is there yet"):
+        assert not await asyncio.to_thread(mark.exists)
+        assert (await machine.events())[-2:] == ["log.unwitnessed", "node.started"]
+        await machine.ask("POST", "/v1/audit/witnesses")
+        await eventually(partial(machine.far.store.get, WitnessedRow, machine.origin), timeout_s=20)
+
+    await asyncio.to_thread(mark.touch)
+    async with machine.running(unwitnessed="it is not needed"):
+        assert not await asyncio.to_thread(mark.exists), "a peer agrees"
+        assert (await machine.events()).count("log.unwitnessed") == 1

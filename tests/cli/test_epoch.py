@@ -273,6 +273,12 @@ def test_it_asks_before_it_does_anything(folder: Folder):
     assert folder.card.sha256 == before
 
 
+def test_nobody_opens_nothing(folder: Folder):
+    assert folder.ask("--by", " ").exit_code == 2
+    words = ["run", "--unwitnessed", "", "--config", folder.place.config]
+    assert CliRunner().invoke(art18, words).exit_code == 2
+
+
 def test_a_node_that_runs_keeps_it_out(folder: Folder):
     async def beside() -> Result:
         store = await folder.store()
