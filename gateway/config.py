@@ -28,6 +28,7 @@ from typing_extensions import override
 from gateway.core.address import Reach
 from gateway.core.errors import Malformed, Misconfigured
 from gateway.core.ids import parse_authority
+from gateway.core.retention import Rule, Since
 from gateway.core.signed_note import COSIGNATURE, LATTICE_COSIGNATURE, VerifierKey, parse_vkey
 
 ENV_PREFIX = "ART18_"
@@ -245,6 +246,31 @@ class Audit(_Table):
     ] = ()
 
 
+class RetentionRule(_Table):
+    """Content of messages of some kinds is due to be erased so many days after something."""
+
+    kinds: Annotated[str, Field(pattern=r"^[a-z_.*]{1,64}$")]
+    days: Annotated[int, Field(ge=1, le=36_500)]
+    after: Since = Since.CLOSED
+
+
+class Retention(_Table):
+    """How long content is kept. Nothing is erased by itself: what is due, two operators erase."""
+
+    rules: Annotated[
+        tuple[RetentionRule, ...],
+        _says(
+            "The first that fits a kind counts; without one it is kept for ever. after: closed (its case), "
+            'or recorded. [{ kinds = "request.*", days = 3650, after = "closed" }].'
+        ),
+    ] = ()
+
+    @property
+    def policies(self) -> tuple[Rule, ...]:
+        """The rules, as they are applied."""
+        return tuple(Rule(rule.kinds, rule.days, rule.after) for rule in self.rules)
+
+
 class Clocks(_Table):
     """How long practice waits before a clock of a case runs out and an alarm says so."""
 
@@ -346,6 +372,7 @@ class Settings(BaseSettings):
     keys: Keys = Keys()
     delivery: Delivery = Delivery()
     audit: Audit = Audit()
+    retention: Retention = Retention()
     clocks: Clocks = Clocks()
     limits: Limits = Limits()
     log: Log = Log()

@@ -28,6 +28,7 @@ from gateway.rows import (
     NoticeRow,
     ReceiptRow,
     Row,
+    SubjectRow,
     UploadRow,
 )
 
@@ -37,7 +38,8 @@ class Change:
     """What one decision writes in one transaction.
 
     `name` is for fail-points and metrics (`submit`, `receive`, `settle`, …). `answers` asks
-    for a checkpoint signed in the same transaction, and a receipt for the first entry.
+    for a checkpoint signed in the same transaction, and a receipt for the first entry. `shreds` asks
+    the database to leave nothing of what is deleted where it was.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Change:
     puts: tuple[Row, ...] = ()
     deletes: tuple[Row, ...] = ()
     answers: bool = False
+    shreds: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,6 +207,10 @@ class Store(RowSource, Protocol):
         A key is that of a SubjectRow, stored or not. Pending is a case that is not closed, and in
         which something counts. One query.
         """
+        ...
+
+    async def subjects_of(self, peer: AuthorityId, case: CaseId) -> list[SubjectRow]:
+        """Return the persons of a case."""
         ...
 
     async def due(self, peer: AuthorityId, now_ms: int, *, limit: int) -> list[Outgoing]:

@@ -252,7 +252,8 @@ class BlobRow:
 
     It is recorded before its first byte is, with the `size_bytes` that were announced.
     `received_ms` is when it was begun, `whole_ms` when all of it was there, and was what its digest says;
-    None until then. `claimed_by` is the incoming message whose receipt covers it, or None.
+    None until then. `claimed_by` is the incoming message whose receipt covers it, or None; `others` counts
+    further messages that name it too.
     """
 
     peer: AuthorityId
@@ -262,6 +263,7 @@ class BlobRow:
     received_ms: int
     claimed_by: MessageId | None = None
     whole_ms: int | None = None
+    others: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -584,14 +586,15 @@ class HoldRow:
 class ErasureRow:
     """Messages that one operator proposed to erase, for another one to confirm. Key: id (a UUID).
 
-    `messages` is a JSON list of [direction, peer, id]. `state`: proposed, done or withdrawn.
+    `selection` names them, and says how they were judged (web.erasures). `state`: proposed, done or
+    withdrawn.
     `proposed_by` is the account of the proposer. `entry` recorded the proposal.
     """
 
     id: str
     version: int
     state: str
-    messages: str
+    selection: str
     proposed_by: str
     proposed_ms: int
     changed_ms: int

@@ -262,6 +262,16 @@ def drop(history: History, sha256: Digest) -> History:
     return History(tuple(step for step in history.steps if step.sha256 != sha256))
 
 
+def forget(history: History, sha256: Digest) -> History:
+    """Return *history* without what it keeps of the message *sha256* for later ones to ask about.
+
+    Its place, and what its move depends on, stay: both sides go on to reach the same state.
+    """
+    return History(
+        tuple(replace(step, recorded={}) if step.sha256 == sha256 else step for step in history.steps)
+    )
+
+
 def allowed(history: History, parties: Iterable[AuthorityId]) -> dict[AuthorityId, tuple[str, ...]]:
     """Return which kinds each of the two *parties* may send now."""
     standing = history.outcome.standing

@@ -117,6 +117,8 @@ async def write_batch(
         BadRow: the database refuses a row of one of the changes, or has it although it was to be new.
         LogStopped: the log in the database is not the one that was released.
     """
+    if any(waiting.change.shreds for waiting in batch):
+        await transaction.shred()
     old = await locked_head(transaction, released, pen.continues, trusted=trusted)
     time_ms = max(pen.clock.now_ms(), old.time_ms)
     rows = chain.from_iterable((*waiting.change.puts, *waiting.change.deletes) for waiting in batch)

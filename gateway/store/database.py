@@ -51,6 +51,10 @@ class Transaction(Protocol):
         """Return what another thread computes meanwhile."""
         ...
 
+    async def shred(self) -> None:
+        """Leave nothing of what is deleted in this transaction where it was, as far as the database can."""
+        ...
+
     async def outbox_touched(self) -> None:
         """Let other processes know, at the commit, that something may have become due."""
         ...

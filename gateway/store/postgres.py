@@ -65,6 +65,9 @@ class _OpenTransaction:
     async def result(self, future: Future[T]) -> T:
         return await asyncio.wrap_future(future)
 
+    async def shred(self) -> None:
+        """Nothing to ask for: what is deleted goes with the next VACUUM."""
+
     async def outbox_touched(self) -> None:
         await self._connection.execute("SELECT pg_notify($1, $2)", CHANNEL, self._sender)
 

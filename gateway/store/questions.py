@@ -140,6 +140,7 @@ UNRECEIPTED = limited(
     )
     .order_by(messages.c.created_ms, messages.c.entry)
 )
+SUBJECTS_OF = Statement(sa.select(subjects).where(named(subjects.c.peer), named(subjects.c.case)))
 MESSAGES_WITH_ID = Statement(sa.select(messages).where(named(messages.c.id)), brief=True)
 ENVELOPES = Statement(sa.select(envelopes).where(named(envelopes.c.message_id)), brief=True)
 RECEIPTS = Statement(

@@ -13,6 +13,7 @@ from gateway.rows import (
     MessageRow,
     NoticeRow,
     ReceiptRow,
+    SubjectRow,
     UploadRow,
 )
 from gateway.store.database import Database
@@ -31,6 +32,7 @@ from gateway.store.questions import (
     RECEIPTS,
     REFUSALS_SINCE,
     STORED_ANSWERS,
+    SUBJECTS_OF,
     TICKING,
     UNCLAIMED_BLOBS,
     UNCLAIMED_BYTES,
@@ -104,6 +106,10 @@ class RowReads:
         """Return another pending case of the same person, for those of *keys* that have one."""
         found = await self._database.find(ELSEWHERE, keys)
         return {(pseudonym, peer, case): other for pseudonym, peer, case, other in map(tuple, found) if other}
+
+    async def subjects_of(self, peer: AuthorityId, case: CaseId) -> list[SubjectRow]:
+        """Return the persons of a case."""
+        return await self._rows(SubjectRow, SUBJECTS_OF, peer=peer, case=case)
 
     async def ticking(self, *, limit: int) -> list[CaseRow]:
         """Return the cases with a `clock_ms`, the earliest first."""

@@ -7,6 +7,7 @@ process out.
 """
 
 import asyncio
+import contextlib
 import fcntl
 import os
 import sqlite3
@@ -36,6 +37,7 @@ _PRAGMAS = (
     "PRAGMA foreign_keys=ON",
     "PRAGMA busy_timeout=10000",
     "PRAGMA trusted_schema=OFF",
+    "PRAGMA secure_delete=FAST",
     "PRAGMA cache_size=-1024",  # KiB; what is more lies in the cache of the system, for all connections
 )
 _READING = ("PRAGMA query_only=ON", "PRAGMA cache_size=-256")
@@ -77,6 +79,7 @@ class _WriterTransaction:
     def __init__(self, connection: sqlite3.Connection, texts: Texts) -> None:
         self._connection = connection
         self._texts = texts
+        self.shreds = False
 
     async def fetch(self, statement: Statement, **values: object) -> list[Any]:
         text = self._texts.of(statement)
@@ -102,6 +105,10 @@ class _WriterTransaction:
 
     async def result(self, future: Future[T]) -> T:
         return future.result()
+
+    async def shred(self) -> None:
+        self._connection.execute("PRAGMA secure_delete=ON")
+        self.shreds = True
 
     async def outbox_touched(self) -> None:
         """Nothing to tell: there is no other process."""
@@ -173,9 +180,10 @@ class SqliteDatabase:
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._commit, work)
 
     def _commit(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
+        transaction = _WriterTransaction(self._writer, self._texts)
         try:
             self._writer.execute("BEGIN IMMEDIATE")
-            outcome = _run(work(_WriterTransaction(self._writer, self._texts)))
+            outcome = _run(work(transaction))
         except sqlite3.Error as error:
             self._roll_back()
             raise Unavailable("the database cannot be written") from error
@@ -190,7 +198,18 @@ class SqliteDatabase:
                 self._roll_back()
                 raise Unavailable("the disk of the database is full") from error
             raise CommitUnknown("a commit failed, and nobody knows whether it is on disk") from error
+        if transaction.shreds:
+            self._shred()
         return outcome
+
+    def _shred(self) -> None:
+        """Bring what was overwritten with zeroes from the WAL to the database, and empty the WAL.
+
+        A reader that is in the way lets it stand until the next time: the database itself checkpoints too.
+        """
+        with contextlib.suppress(sqlite3.Error):
+            self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            self._writer.execute("PRAGMA secure_delete=FAST")
 
     def _roll_back(self) -> None:
         if self._writer.in_transaction:  # some errors have ended it already

@@ -283,6 +283,7 @@ _where(
 _where("ix_notices_queued", equals(notices.c.state, "queued"), notices.c.peer, notices.c.entry)
 _where("ix_blobs_unclaimed", blobs.c.claimed_by.is_(None), blobs.c.peer)
 sa.Index(None, cases.c.peer, cases.c.id)
+sa.Index(None, subjects.c.peer, subjects.c.case)
 _where("ix_cases_clock", cases.c.clock_ms.is_not(None), cases.c.clock_ms)
 sa.Index(None, announcements.c.webhook, announcements.c.state, announcements.c.entry)
 sa.Index(None, announcements.c.changed_ms)

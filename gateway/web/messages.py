@@ -167,6 +167,7 @@ def summary(row: MessageRow) -> dict[str, object]:
         "attempt": row.attempt,
         "next_attempt": time_text(row.next_ms) if waits else None,
         "problem": row.problem,
+        "erased": None if row.erased_ms is None else time_text(row.erased_ms),
     }
 
 

@@ -244,7 +244,7 @@ class Reception:
             ),
             move_case(storage, before, moved, now_ms, self._context.settings.clocks.periods_ms),
             *await new_rows(self._store, item.subjects, before),
-            *(replace(blob, claimed_by=message.id) for blob in blobs if blob.claimed_by is None),
+            *(_claimed(blob, message.id) for blob in blobs),
         )
         return await self._answers.accept(draft, rows)
 
@@ -263,3 +263,10 @@ def _refusal(event: str, peer: PinnedPeer, item: _Item, refused: Refused) -> Dra
         envelope_sha256=item.envelope.sha256,
         message_sha256=refused.message_sha256,
     )
+
+
+def _claimed(blob: BlobRow, message: MessageId) -> BlobRow:
+    """Return *blob* with one more message that names it."""
+    if blob.claimed_by is None:
+        return replace(blob, claimed_by=message)
+    return replace(blob, others=blob.others + 1)

@@ -1,4 +1,4 @@
-"""What happened to a message, each moment with where it is proved: which entry of which log, and who saw it."""
+"""What happened to a message, and where each moment is proved: which entry of which log, and who saw it."""
 
 from gateway.core.entry import Entry, parse_entry
 from gateway.core.note import parse_head

@@ -220,6 +220,9 @@ class MemoryStore:
                 found[pseudonym, peer, case] = pending[0]
         return found
 
+    async def subjects_of(self, peer: AuthorityId, case: CaseId) -> list[SubjectRow]:
+        return self.of(SubjectRow, peer=peer, case=case)
+
     def _heads(self, peer: AuthorityId, now_ms: int) -> list[MessageRow]:
         heads: dict[CaseId, MessageRow] = {}
         for row in self.of(MessageRow, direction=Direction.OUT, peer=peer, state="queued"):

@@ -108,7 +108,7 @@ def upgrade() -> None:
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("version", _INTEGER, autoincrement=False, nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
-        sa.Column("messages", sa.Text(), nullable=False),
+        sa.Column("selection", sa.Text(), nullable=False),
         sa.Column("proposed_by", sa.Text(), nullable=False),
         sa.Column("proposed_ms", _INTEGER, autoincrement=False, nullable=False),
         sa.Column("changed_ms", _INTEGER, autoincrement=False, nullable=False),

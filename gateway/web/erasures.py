@@ -1,0 +1,370 @@
+"""Erasures at the hook: what is due, a proposal by one operator, and its confirmation by another.
+
+Nothing is erased by itself. A proposal names messages one by one; what is confirmed is exactly that, less
+what came on hold or changed in between, which is told. Names are details behind commitments of the entries.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from http import HTTPStatus
+
+from aiohttp import web
+
+from gateway.core import custody
+from gateway.core.entry import Draft, parse_entry
+from gateway.core.errors import Malformed, Misuse, Stale, Unavailable
+from gateway.core.ids import AuthorityId, CaseId, MessageId, parse_authority, parse_case_id, parse_message_id
+from gateway.core.machine import MACHINE
+from gateway.core.retention import DAY_MS, Bar, Facts, bar_of, due_bar
+from gateway.core.strict import as_list, as_object, as_text, encode_json, members, parse_object, time_text
+from gateway.ports import Change, MessageFilter, Store
+from gateway.rows import THIS_ENTRY, CaseRow, DetailRow, Direction, ErasureRow, HoldRow, MessageRow
+from gateway.web.context import CONTEXT, Context
+from gateway.web.documents import flag, query, read_document, respond, respond_part
+from gateway.web.erasing import Erasure, erase
+from gateway.web.middleware import BEARER
+from keys.rest import Box
+
+MOST = 1000
+"""The most messages of one proposal."""
+OPEN_MS = 14 * DAY_MS
+"""How long a proposal can be confirmed."""
+
+_PAGE = 500
+_TRIES = 16
+_MAX_NAME = 200
+_PROPOSED, _DONE, _WITHDRAWN = "proposed", "done", "withdrawn"
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """A message, and why it is not to be erased; None if it is."""
+
+    row: MessageRow
+    bar: Bar | None
+
+    def view(self) -> dict[str, object]:
+        row = self.row
+        return {
+            "message": row.id,
+            "direction": row.direction,
+            "peer": row.peer,
+            "kind": row.kind,
+            "case": row.case,
+            "recorded": time_text(row.recorded_ms),
+            "barred": self.bar,
+        }
+
+
+@dataclass(slots=True)
+class _Judge:
+    """Judges messages, with what their cases say and which holds there are."""
+
+    context: Context
+    not_taken: bool
+    _holds: frozenset[tuple[AuthorityId, CaseId]] | None = None
+    _cases: dict[tuple[AuthorityId, CaseId], CaseRow | None] = field(default_factory=dict)
+
+    async def named(self, row: MessageRow) -> _Judged:
+        """Judge a message that somebody names."""
+        return _Judged(row, bar_of(await self._facts(row), not_taken=self.not_taken))
+
+    async def due(self, row: MessageRow) -> _Judged:
+        """Judge a message by the policies."""
+        rules, now_ms = self.context.settings.retention.policies, self.context.clock.now_ms()
+        return _Judged(row, due_bar(await self._facts(row), rules, now_ms, not_taken=self.not_taken))
+
+    async def _facts(self, row: MessageRow) -> Facts:
+        store, key = self.context.store, (row.peer, row.case)
+        if self._holds is None:
+            self._holds = frozenset((one.peer, one.case) for one in await store.all(HoldRow))
+        if key not in self._cases:
+            self._cases[key] = await store.get(CaseRow, *key)
+        case = self._cases[key]
+        closed = case is not None and case.state in MACHINE.final
+        return Facts(
+            kind=row.kind,
+            incoming=row.direction is Direction.IN,
+            state=row.state,
+            recorded_ms=row.recorded_ms,
+            closed_ms=case.changed_ms if case is not None and closed else None,
+            held=key in self._holds,
+            erased=row.erased_ms is not None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Selection:
+    """The messages of a proposal, and how they were judged: by the policies (*due*), or by name."""
+
+    due: bool
+    not_taken: bool
+    keys: tuple[tuple[Direction, AuthorityId, MessageId], ...]
+
+    @classmethod
+    def of(cls, rows: Sequence[MessageRow], *, due: bool, not_taken: bool) -> "_Selection":
+        return cls(due, not_taken, tuple((row.direction, row.peer, row.id) for row in rows))
+
+    def encode(self) -> str:
+        return encode_json(
+            {"due": self.due, "not_taken": self.not_taken, "messages": [list(key) for key in self.keys]}
+        ).decode()
+
+    @classmethod
+    def parse(cls, text: str) -> "_Selection":
+        found = parse_object(text.encode())
+        keys = ([as_text(part) for part in as_list(item)] for item in as_list(found["messages"]))
+        return cls(
+            bool(found["due"]),
+            bool(found["not_taken"]),
+            tuple((Direction(way), AuthorityId(peer), MessageId(id_)) for way, peer, id_ in keys),
+        )
+
+    async def judged(self, context: Context, row: MessageRow) -> _Judged:
+        """Judge one of them as things stand now."""
+        judge = _Judge(context, self.not_taken)
+        return await (judge.due(row) if self.due else judge.named(row))
+
+    async def rows(self, store: Store) -> AsyncIterator[MessageRow]:
+        """Yield the messages that are there."""
+        for key in self.keys:
+            found = await store.get(MessageRow, *key)
+            if found is not None:
+                yield found
+
+
+async def propose(request: web.Request) -> web.Response:
+    """Propose to erase messages; dry, only say what would be erased, and what bars the rest."""
+    dry_run = flag(query(request, "dry_run").get("dry_run"), what="dry_run")
+    found = await read_document(request, required=(), optional=("messages", "case", "due", "not_taken", "by"))
+    context = request.app[CONTEXT]
+    judge = _Judge(context, _flag(found, "not_taken"))
+    judged, more = await _selected(judge, found)
+    erasable = [one.row for one in judged if one.bar is None][:MOST]
+    told = {"items": [one.view() for one in judged], "erasable": len(erasable), "more": more}
+    if dry_run:
+        return respond({"dry_run": True, **told})
+    name = _name(found.get("by"))
+    if not erasable:
+        raise Misuse(
+            HTTPStatus.CONFLICT, "nothing_to_erase", "nothing of that can be erased now", members=told
+        )
+    sealed = custody.box_detail(context.keyring().storage, name.encode())
+    row = ErasureRow(
+        id=context.entropy.uuid4(),
+        version=0,
+        state=_PROPOSED,
+        selection=_Selection.of(erasable, due="due" in found, not_taken=judge.not_taken).encode(),
+        proposed_by=request[BEARER].id,
+        proposed_ms=context.clock.now_ms(),
+        changed_ms=context.clock.now_ms(),
+        entry=THIS_ENTRY,
+    )
+    entry = Draft(
+        event="erasure.proposed",
+        outcome="ok",
+        actor_ref=request[BEARER].id,
+        commitment=sealed.commitment,
+        extra=(("erasure_id", row.id), ("messages", len(erasable))),
+    )
+    await context.store.record(
+        Change(name="propose_erasure", entries=(entry,), puts=(row, DetailRow.of(sealed)))
+    )
+    headers = {"Location": f"/v1/erasures/{row.id}"}
+    return respond({**_view(row), **told}, status=HTTPStatus.CREATED, headers=headers)
+
+
+async def index(request: web.Request) -> web.Response:
+    """List proposals, the newest first."""
+    rows = await request.app[CONTEXT].store.all(ErasureRow)
+    return respond_part(request, [_view(row) for row in sorted(rows, key=lambda row: -row.entry)])
+
+
+async def show(request: web.Request) -> web.Response:
+    """Show a proposal, with what bars each of its messages now."""
+    query(request)
+    context, row = request.app[CONTEXT], await _proposal(request)
+    selection = _Selection.parse(row.selection)
+    judged = [await selection.judged(context, message) async for message in selection.rows(context.store)]
+    return respond({**_view(row), "items": [one.view() for one in judged]})
+
+
+async def confirm(request: web.Request) -> web.Response:
+    """Erase what another operator has proposed; what cannot be erased any more is told.
+
+    Done again, it goes on where it was broken off.
+    """
+    query(request)
+    found = await read_document(request, required=("by",))
+    context, row, name = request.app[CONTEXT], await _proposal(request), _name(found["by"])
+    await _check_second(context, row, request[BEARER].id, name)
+    erasure, selection = Erasure(request[BEARER].id, row.id), _Selection.parse(row.selection)
+    erased, barred = 0, []
+    async for message in selection.rows(context.store):
+        bar = await _erased(context, selection, message, erasure)
+        if bar is None:
+            erased += 1
+        elif bar is not Bar.ERASED:
+            barred.append(_Judged(message, bar).view())
+    sealed = custody.box_detail(context.keyring().storage, name.encode())
+    entry = Draft(
+        event="erasure.confirmed",
+        outcome="ok",
+        actor_ref=request[BEARER].id,
+        commitment=sealed.commitment,
+        extra=(("erasure_id", row.id), ("messages", erased)),
+    )
+    done = replace(row, state=_DONE, changed_ms=context.clock.now_ms())
+    with suppress(Stale):  # confirmed twice at once: both have erased, one is on record
+        await context.store.record(
+            Change(name="confirm_erasure", entries=(entry,), puts=(done, DetailRow.of(sealed)))
+        )
+    return respond({**_view(done), "erased": erased, "barred": barred})
+
+
+async def withdraw(request: web.Request) -> web.Response:
+    """Give a proposal up."""
+    query(request)
+    context, row = request.app[CONTEXT], await _proposal(request)
+    _check_open(context, row)
+    entry = Draft(
+        event="erasure.withdrawn",
+        outcome="ok",
+        actor_ref=request[BEARER].id,
+        extra=(("erasure_id", row.id),),
+    )
+    moved = replace(row, state=_WITHDRAWN, changed_ms=context.clock.now_ms())
+    try:
+        await context.store.record(Change(name="withdraw_erasure", entries=(entry,), puts=(moved,)))
+    except Stale:
+        raise Misuse(HTTPStatus.CONFLICT, "wrong_state", "the proposal has just been decided") from None
+    return respond(_view(moved))
+
+
+async def _erased(
+    context: Context, selection: _Selection, message: MessageRow, erasure: Erasure
+) -> Bar | None:
+    """Erase one message, unless something bars it by now; return what does."""
+    for _ in range(_TRIES):
+        judged = await selection.judged(context, message)
+        if judged.bar is not None:
+            return judged.bar
+        try:
+            await erase(context, message, erasure)
+        except Stale:
+            fresh = await context.store.get(MessageRow, message.direction, message.peer, message.id)
+            message = fresh or message
+            continue
+        return None
+    raise Unavailable("others are changing the same message")
+
+
+async def _selected(judge: _Judge, found: Mapping[str, object]) -> tuple[list[_Judged], bool]:
+    """Return the messages that the document names, judged, and whether there are more that are due."""
+    ways = [name for name in ("messages", "case", "due") if name in found]
+    if len(ways) != 1:
+        raise Malformed("a proposal names messages, or a case, or what is due")
+    store = judge.context.store
+    if "due" in found:
+        if not _flag(found, "due"):
+            raise Malformed("due is true, or not there")
+        return await _due(judge)
+    if "case" in found:
+        case = members(as_object(found["case"]), required=("peer", "id"))
+        where = MessageFilter(peer=parse_authority(case["peer"]), case=parse_case_id(case["id"]))
+        rows = [row async for row in _every(store, where)]
+    else:
+        rows = []
+        for item in as_list(found["messages"]):
+            known = await store.messages_with_id(parse_message_id(item))
+            if not known:
+                raise Misuse(HTTPStatus.NOT_FOUND, "not_found", "there is no such message here")
+            rows += known
+    if len(rows) > MOST:
+        raise Malformed(f"at most {MOST} messages at once")
+    return [await judge.named(row) for row in rows], False
+
+
+async def _due(judge: _Judge) -> tuple[list[_Judged], bool]:
+    """Return what policies make due, and what is due but for a bar that an operator may care about."""
+    judged: list[_Judged] = []
+    due = 0
+    async for row in _every(judge.context.store, MessageFilter()):
+        one = await judge.due(row)
+        if one.bar in {Bar.KEPT, Bar.EARLY, Bar.ERASED, Bar.CASE_OPEN}:
+            continue
+        if due == MOST:
+            return judged, True
+        due += one.bar is None
+        judged.append(one)
+    return judged, False
+
+
+async def _every(store: Store, where: MessageFilter) -> AsyncIterator[MessageRow]:
+    cursor = None
+    while page := await store.messages(where, cursor=cursor, limit=_PAGE):
+        for row in page:
+            yield row
+        cursor = page[-1].entry
+
+
+async def _proposal(request: web.Request) -> ErasureRow:
+    row = await request.app[CONTEXT].store.get(ErasureRow, parse_message_id(request.match_info["id"]))
+    if row is None:
+        raise Misuse(HTTPStatus.NOT_FOUND, "not_found", "there is no such proposal")
+    return row
+
+
+def _check_open(context: Context, row: ErasureRow) -> None:
+    if row.state != _PROPOSED:
+        raise Misuse(HTTPStatus.CONFLICT, "wrong_state", f"the proposal is {row.state}")
+    if context.clock.now_ms() > row.proposed_ms + OPEN_MS:
+        raise Misuse(HTTPStatus.CONFLICT, "wrong_state", "the proposal is too old: propose it again")
+
+
+async def _check_second(context: Context, row: ErasureRow, account: str, name: str) -> None:
+    """Refuse a confirmation by the account, or under the name, of the proposer."""
+    _check_open(context, row)
+    logged, detail = await context.store.entry(row.entry), await context.store.get(DetailRow, row.entry)
+    proposer = ""
+    if logged is not None and detail is not None:
+        commitment = parse_entry(logged.leaf).commitment or ""
+        box = Box(detail.wrapped_key, detail.ciphertext)
+        proposer = custody.open_detail(context.keyring().storage, commitment, box).decode()
+    if account == row.proposed_by or _same(name, proposer):
+        raise Misuse(
+            HTTPStatus.FORBIDDEN,
+            "second_operator",
+            "another operator has to confirm: under another name, and with another token",
+        )
+
+
+def _same(one: str, other: str) -> bool:
+    return " ".join(one.split()).casefold() == " ".join(other.split()).casefold()
+
+
+def _name(value: object) -> str:
+    name = " ".join(as_text(value).split()) if value is not None else ""
+    if not name or len(name) > _MAX_NAME:
+        raise Malformed(f"by is the operator's name, of at most {_MAX_NAME} characters")
+    return name
+
+
+def _flag(found: Mapping[str, object], name: str) -> bool:
+    value = found.get(name, False)
+    if not isinstance(value, bool):
+        raise Malformed(f"{name} is true or false")
+    return value
+
+
+def _view(row: ErasureRow) -> dict[str, object]:
+    return {
+        "id": row.id,
+        "state": row.state,
+        "proposed": time_text(row.proposed_ms),
+        "proposed_by": row.proposed_by,
+        "changed": time_text(row.changed_ms),
+        "until": time_text(row.proposed_ms + OPEN_MS),
+        "messages": len(_Selection.parse(row.selection).keys),
+    }
