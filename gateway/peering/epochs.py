@@ -25,7 +25,7 @@ from gateway.peering.directory import Directory, PinnedPeer
 from gateway.peering.forks import Fork, keep_fork
 from gateway.peering.settlement import Settlement
 from gateway.ports import Change, Clock, Store
-from gateway.rows import ContentRow, Direction, EpochRow, MessageRow, ReceiptRow, WitnessedRow
+from gateway.rows import AlarmRow, ContentRow, Direction, EpochRow, MessageRow, ReceiptRow, WitnessedRow
 
 NOT_PROVED = "epoch_not_proved"
 """The alarm that a card names a new epoch, and the peer does not prove how it began."""
@@ -82,8 +82,10 @@ class Epochs:
             stored_ms=self.clock.now_ms(),
         )
         _log.warning("peer.epoch", peer=authority, sequence=peer.card.sequence, index=epoch.restored_size)
+        raised = await self.store.get(AlarmRow, NOT_PROVED, authority)
+        calmed = () if raised is None else (raised,)
         with contextlib.suppress(Stale):  # another process of this authority was first
-            await self.store.record(Change(name="epoch", puts=(row,)))
+            await self.store.record(Change(name="epoch", puts=(row,), deletes=calmed))
         return await self.store.get(EpochRow, origin)
 
     async def _goes_on(self, client: PeerClient, peer: PinnedPeer, epoch: Epoch) -> bool:

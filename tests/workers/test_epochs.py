@@ -251,6 +251,8 @@ async def test_a_card_that_names_an_epoch_without_a_first_entry_is_told(scene: S
     scene.bench.peer.script["epoch"] = [NO_EPOCH]
     await scene.follow()
     assert await scene.alarms() == {NOT_PROVED: PEER}
+    await scene.follow()
+    assert await scene.alarms() == {}, "it is proved now"
 
 
 async def test_a_peer_that_cannot_be_reached_is_asked_again(scene: Scene):
