@@ -29,13 +29,14 @@ from gateway.core.address import Reach
 from gateway.core.errors import Malformed, Misconfigured
 from gateway.core.ids import parse_authority
 from gateway.core.retention import Rule, Since
-from gateway.core.signed_note import COSIGNATURE, LATTICE_COSIGNATURE, VerifierKey, parse_vkey
 
 ENV_PREFIX = "ART18_"
 _NESTED = "__"
 _SQLITE = "sqlite:///"
 _CREDENTIALS = "${CREDENTIALS_DIRECTORY}"
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+_COSIGNING = frozenset({0x04, 0x06})
+"""The types of keys that witnesses sign with (C2SP tlog-cosignature)."""
 _UNITS_MS = {"_hours": 3_600_000, "_days": 24 * 3_600_000}
 _DOMAIN = re.compile(rf"(?=.{{1,200}}\Z){_LABEL}(\.{_LABEL})+")
 
@@ -55,11 +56,14 @@ def _authority(text: str) -> str:
 
 
 def _vkeys(texts: tuple[str, ...]) -> tuple[str, ...]:
+    # Imported for the few that name witnesses: cryptography would double the start of every command.
+    from gateway.core.signed_note import parse_vkey  # noqa: PLC0415 - see above
+
     try:
         keys = [parse_vkey(text) for text in texts]
     except Malformed as fault:
         raise ValueError(str(fault)) from None
-    if any(key.kind not in {COSIGNATURE, LATTICE_COSIGNATURE} for key in keys):
+    if any(key.kind not in _COSIGNING for key in keys):
         raise ValueError("a witness has keys of type 0x04 and 0x06, and no other")
     if len({key.name for key in keys}) != 1 or len({key.kind for key in keys}) != len(keys):
         raise ValueError("the keys of one witness bear one name, and are one of each type at the most")
@@ -223,14 +227,9 @@ class OutsideWitness(_Table):
     vkeys: Annotated[tuple[str, ...], Field(min_length=1, max_length=2), AfterValidator(_vkeys)]
 
     @property
-    def verifiers(self) -> tuple[VerifierKey, ...]:
-        """Its keys."""
-        return tuple(parse_vkey(vkey) for vkey in self.vkeys)
-
-    @property
     def name(self) -> str:
         """The name that its keys bear."""
-        return self.verifiers[0].name
+        return self.vkeys[0].partition("+")[0]
 
 
 class Audit(_Table):

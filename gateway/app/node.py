@@ -21,6 +21,7 @@ from gateway.app.own_card import newest_recorded, read_card
 from gateway.config import Settings
 from gateway.core.card import OVERLAP_MS, Card, parse_card
 from gateway.core.errors import GatewayFault, Unavailable
+from gateway.core.signed_note import parse_vkey
 from gateway.peering.client import PeerClient
 from gateway.peering.cosigning import Cosigner
 from gateway.peering.directory import Directory, PinnedPeer
@@ -304,7 +305,7 @@ def _notary(inside: Inside) -> Notary:
 
     witness = Witness(inside.store, inside.directory, witness_keys, inside.outside.clock)
     outside = [
-        Cosigner(one.name, one.verifiers, partial(add_checkpoint, one.url))
+        Cosigner(one.name, tuple(map(parse_vkey, one.vkeys)), partial(add_checkpoint, one.url))
         for one in inside.settings.audit.witnesses
     ]
     return Notary(witness, inside.dial, outside=outside, met=inside.standing.met, doubt=inside.standing.doubt)

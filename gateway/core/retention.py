@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
 
-from gateway.core.delivery import UNFINISHED
-
 DAY_MS = 24 * 3_600_000
 
 
@@ -35,13 +33,15 @@ class Facts:
     """What a decision needs of a message.
 
     Attributes:
+        taken: our system has taken it over, or it went out.
+        unfinished: its delivery has not ended.
         closed_ms: when its case was closed, None while it is not.
         held: a legal hold is on its case.
     """
 
     kind: str
-    incoming: bool
-    state: str
+    taken: bool
+    unfinished: bool
     recorded_ms: int
     closed_ms: int | None
     held: bool
@@ -87,8 +87,6 @@ def _standing(facts: Facts, *, not_taken: bool) -> Bar | None:
         return Bar.ERASED
     if facts.held:
         return Bar.HELD
-    if not facts.incoming and facts.state in UNFINISHED:
+    if facts.unfinished:
         return Bar.UNFINISHED
-    if facts.incoming and facts.state == "available" and not not_taken:
-        return Bar.NOT_TAKEN
-    return None
+    return None if facts.taken or not_taken else Bar.NOT_TAKEN

@@ -12,6 +12,7 @@ from http import HTTPStatus
 from aiohttp import web
 
 from gateway.core import custody
+from gateway.core.delivery import UNFINISHED
 from gateway.core.entry import Draft, parse_entry
 from gateway.core.errors import Malformed, Misuse, Stale, Unavailable
 from gateway.core.ids import AuthorityId, CaseId, MessageId, parse_authority, parse_case_id, parse_message_id
@@ -34,6 +35,7 @@ OPEN_MS = 14 * DAY_MS
 _PAGE = 500
 _TRIES = 16
 _MAX_NAME = 200
+_TAKEN = "handed_over"
 _PROPOSED, _DONE, _WITHDRAWN = "proposed", "done", "withdrawn"
 
 
@@ -85,8 +87,8 @@ class _Judge:
         closed = case is not None and case.state in MACHINE.final
         return Facts(
             kind=row.kind,
-            incoming=row.direction is Direction.IN,
-            state=row.state,
+            taken=row.direction is Direction.OUT or row.state == _TAKEN,
+            unfinished=row.direction is Direction.OUT and row.state in UNFINISHED,
             recorded_ms=row.recorded_ms,
             closed_ms=case.changed_ms if case is not None and closed else None,
             held=key in self._holds,

@@ -16,7 +16,7 @@ RULES = (
 
 def facts(**members):
     found = {
-        "kind": "request.mla", "incoming": False, "state": "accepted", "recorded_ms": 0,
+        "kind": "request.mla", "taken": True, "unfinished": False, "recorded_ms": 0,
         "closed_ms": NOW - 100 * DAY_MS, "held": False, "erased": False,
     }  # fmt: skip
     return Facts(**(found | members))
@@ -48,13 +48,10 @@ def test_without_a_rule_it_is_kept_for_ever():
     [
         ({"erased": True, "held": True}, Bar.ERASED),
         ({"held": True}, Bar.HELD),
-        ({"state": "queued"}, Bar.UNFINISHED),
-        ({"state": "undetermined"}, Bar.UNFINISHED),
-        ({"state": "held"}, Bar.UNFINISHED),
-        ({"incoming": True, "state": "available"}, Bar.NOT_TAKEN),
-        ({"incoming": True, "state": "handed_over"}, None),
-        ({"state": "cancelled"}, None),
-        ({"state": "refused"}, None),
+        ({"unfinished": True}, Bar.UNFINISHED),
+        ({"taken": False}, Bar.NOT_TAKEN),
+        ({"taken": False, "unfinished": True}, Bar.UNFINISHED),
+        ({}, None),
     ],
 )
 def test_what_bars_it_whoever_asks(members, bar):
@@ -68,7 +65,7 @@ def test_by_name_only_of_a_case_that_is_closed():
 
 
 def test_what_was_not_taken_over_goes_if_somebody_says_so():
-    waiting = facts(incoming=True, state="available")
+    waiting = facts(taken=False)
     assert bar_of(waiting, not_taken=True) is None
     assert due_bar(waiting, RULES, NOW, not_taken=True) is None
 
