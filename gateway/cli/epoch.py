@@ -120,8 +120,8 @@ def _say(session: Session, card: Card, size: int) -> None:
     session.terminal.say(
         {"authority": card.authority, "log": card.log.origin, "restored_size": size, "card": card.sequence},
         f"The log goes on as {card.log.origin} from entry {size}, under card {card.sequence}.\n"
-        "Start the node: art18 run. Peers pin the card within the hour, or at once with art18 peers check,\n"
-        "and send again what was lost. Put the root key away again.",
+        "Start the node: art18 run. Peers pin the card when they see it, and send again what was lost.\n"
+        "Put the root key away again.",
     )
 
 
