@@ -7,6 +7,7 @@ from typing import TypeVar
 import click
 
 from gateway.app.own_card import read_card
+from gateway.cli.epoch import confirm_clock, new_epoch
 from gateway.cli.hook import Hook, path_of
 from gateway.cli.program import UsageFault
 from gateway.cli.session import Session, with_session
@@ -206,3 +207,7 @@ def _members(number: int, entry: Entry) -> list[tuple[str, object]]:
         *((name.replace("_", " "), value) for name, value in entry.extra),
     )
     return [(name, value) for name, value in known if value is not None]
+
+
+audit.add_command(new_epoch)
+audit.add_command(confirm_clock)

@@ -12,7 +12,7 @@ from gateway.core.ids import AuthorityId
 from gateway.core.merkle import EMPTY_ROOT
 from gateway.core.note import Checkpoint, verify_checkpoint
 from gateway.core.proof import Receipt
-from gateway.ports import Change, Clock, Entropy, Meter, Probe, Recorded, Unmetered
+from gateway.ports import Change, Clock, Entropy, Guard, Meter, Probe, Recorded, Unmetered
 from gateway.store.batch import Pen
 from gateway.store.committer import Committer
 from gateway.store.database import BadRow, Database, Transaction
@@ -48,6 +48,10 @@ class SqlStore(RowReads, TrailReads, FeedReads):
     def broken(self) -> str | None:
         """Why nothing can be written until the process starts anew; None while all is well."""
         return self._committer.broken
+
+    def stop(self, reason: str) -> None:
+        """Write and sign nothing more in this process; `broken` is *reason* from now on."""
+        self._committer.stop(reason)
 
     async def record(self, change: Change) -> Recorded:
         """Return once *change* is durable. Raises Stale, Unavailable."""
@@ -106,15 +110,16 @@ async def open_store(
     probe: Probe,
     data_dir: Path,
     meter: Meter | None = None,
+    guard: Guard | None = None,
 ) -> SqlStore:
     """Return the store at *url*, its tables brought up to date.
 
-    A relative path of a SQLite URL begins at *data_dir*.
+    A relative path of a SQLite URL begins at *data_dir*. While *guard* objects, it can be read.
 
     Raises:
         Misconfigured: it cannot be opened, is in use, or belongs to another log.
     """
-    database, outbox = await _open_database(url, data_dir)
+    database, outbox = await open_database(url, data_dir)
     signing = ThreadPoolExecutor(1, "store-signer")
     pen = Pen(authority=authority, origin=origin, signer=signer, clock=clock, probe=probe, signing=signing)
     try:
@@ -128,11 +133,14 @@ async def open_store(
         await database.close()
         raise
     meter = meter or Unmetered()
-    committer = Committer(MeteredDatabase(database, meter), pen, entropy=entropy, outbox=outbox, head=head)
+    committer = Committer(
+        MeteredDatabase(database, meter), pen, entropy=entropy, outbox=outbox, head=head, guard=guard
+    )
     return SqlStore(database, pen, committer, outbox, meter)
 
 
-async def _open_database(url: str, data_dir: Path) -> tuple[Database, OutboxSignal]:
+async def open_database(url: str, data_dir: Path) -> tuple[Database, OutboxSignal]:
+    """Return the database at *url*, and what tells of its outbox. Raises Misconfigured."""
     try:
         parsed = sa.make_url(url)
     except sa.exc.ArgumentError:
@@ -164,7 +172,10 @@ async def _claim(database: Database, pen: Pen) -> None:
             await database.transact(begin)
     _, authority, origin, *_ = (await database.fetch(HEAD))[0]
     if (authority, origin) != (pen.authority, pen.origin):
-        raise Misconfigured(f"store.url: this database holds the log {origin} of {authority}")
+        raise Misconfigured(
+            f"store.url: this database holds the log {origin} of {authority}, and the card names "
+            f"{pen.origin}; if a new epoch was being opened, run art18 audit new-epoch again"
+        )
 
 
 async def _check_keys(database: Database, pen: Pen) -> None:

@@ -34,6 +34,7 @@ def witness_routes(peer: web.RequestKey[PinnedPeer]) -> list[web.RouteDef]:
         try:
             found = await _witness(context).consider(request[peer], submission)
         except UnknownLog:
+            context.cards_wanted(request[peer].row.authority)  # of a new epoch, perhaps
             raise PeerFault(404, "not_found") from None
         except Untrusted:
             raise PeerFault(403, "not_signed") from None
