@@ -10,7 +10,7 @@ UV_VERSION := 0.13.9
 demo: .venv/.run
 	@$(BIN)/python -m gateway.cli.demo $(if $(SERVE),--serve) $(if $(CASE),--case $(CASE))
 
-test: lint .venv/.node .venv/.chromium
+test: lint .venv/.node .venv/.elsewhere .venv/.chromium
 	@$(BIN)/coverage erase
 	@$(BIN)/coverage run -m pytest -n 2 tests
 	@$(BIN)/coverage combine -q
@@ -67,6 +67,12 @@ $(UV):
 	@command -v chromium >/dev/null || { as_root=$$([ $$(id -u) = 0 ] || command -v sudo); \
 	  $$as_root apt-get -qq update && $$as_root apt-get -qq install -y --no-install-recommends chromium; } >/dev/null || \
 	  { echo "The tests need Chromium: install the package chromium of your distribution."; exit 1; }
+	@touch $@
+
+# Python packages for tests/interop that the environment does not take: see the file.
+.venv/.elsewhere: $(UV) .venv/.dev tests/interop/requirements.txt
+	@.uv/bin/python -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --no-deps \
+	  --ignore-requires-python --require-hashes --upgrade --target .venv/elsewhere -r tests/interop/requirements.txt
 	@touch $@
 
 clean:

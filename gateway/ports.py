@@ -143,22 +143,9 @@ class Examined:
     fault: Unsound | None
 
 
-class Store(Protocol):
-    """The rows and the audit log of one authority; the only memory that survives."""
+class RowSource(Protocol):
+    """Where rows are read."""
 
-    # -- writing
-    async def record(self, change: Change) -> Recorded:
-        """Return once *change* is durable; others may share its transaction.
-
-        Cancelling drops the waiter, not the rows.
-
-        Raises:
-            Stale: a row's version is not the one it was judged on; nothing was written.
-            Unavailable: the log cannot be written now; nothing was, or nobody can know.
-        """
-        ...
-
-    # -- reading rows
     async def get(self, kind: type[AnyRow], *key: str | int) -> AnyRow | None:
         """Return the row under *key* (parts in the order of its docstring), or None."""
         ...
@@ -173,6 +160,27 @@ class Store(Protocol):
         """Return every row of a small table (peers, cards, current profiles, tokens, alarms)."""
         ...
 
+
+class Store(RowSource, Protocol):
+    """The rows and the audit log of one authority; the only memory that survives."""
+
+    # -- writing
+    async def record(self, change: Change) -> Recorded:
+        """Return once *change* is durable; others may share its transaction.
+
+        Cancelling drops the waiter, not the rows.
+
+        Raises:
+            Stale: a row's version is not the one it was judged on; nothing was written.
+            Unavailable: the log cannot be written now; nothing was, or nobody can know.
+        """
+        ...
+
+    def stop(self, reason: str) -> None:
+        """Write and sign nothing more in this process, for *reason*: it is not what it takes itself for."""
+        ...
+
+    # -- reading rows
     async def messages(
         self, where: MessageFilter, *, cursor: int | None = None, limit: int = 50
     ) -> list[MessageRow]:
@@ -426,6 +434,14 @@ class Clock(Protocol):
         ...
 
 
+class Steady(Protocol):
+    """A clock that nobody sets: it counts on from when the machine was started, asleep or not."""
+
+    def boot_ms(self) -> int:
+        """Return the milliseconds since then."""
+        ...
+
+
 class Entropy(Protocol):
     """Ids and jitter; never nonces or keys, which come from `keys`."""
 
@@ -451,6 +467,14 @@ class Probe(Protocol):
         ...
 
 
+class Guard(Protocol):
+    """Asked before each commit and each signature whether there may be one."""
+
+    def objection(self) -> str | None:
+        """Return why nothing may be recorded or signed now; None if all is well. Never waits."""
+        ...
+
+
 class Meter(Protocol):
     """Told what the store does, for the operator's figures."""
 
@@ -472,6 +496,15 @@ class Unmetered:
 
     def recorded(self, change: Change) -> None:
         """Do nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unguarded:
+    """The guard of a store that may always write."""
+
+    def objection(self) -> str | None:
+        """Object to nothing."""
+        return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -550,6 +550,25 @@ class ForkRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EpochRow:
+    """A later epoch of a peer's log, and how far our messages were looked through for it. Key: origin.
+
+    The peer's log was taken up again at `restored_size`; `body` is the receipt that proves it. Receipts
+    are looked through up to and with our own entry `seen`; `settled_ms` is when the last one was, None
+    until then.
+    """
+
+    origin: str
+    version: int
+    peer: AuthorityId
+    restored_size: int
+    body: bytes
+    stored_ms: int
+    seen: int = -1
+    settled_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HoldRow:
     """A legal hold on a case: nothing of it is erased. Key: peer, case.
 
@@ -612,6 +631,7 @@ Row = (
     | BridgeRow
     | ComparedRow
     | ForkRow
+    | EpochRow
     | HoldRow
     | ErasureRow
 )

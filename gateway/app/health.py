@@ -14,6 +14,7 @@ from gateway.app.identity import Identity
 from gateway.config import Settings
 from gateway.core.errors import Misconfigured, Unavailable
 from gateway.peering.directory import Directory
+from gateway.peering.sentry import Sentry
 from gateway.ports import Change, Clock
 from gateway.rows import WitnessRow
 from gateway.store import SqlStore
@@ -33,6 +34,7 @@ class Health:
     directory: Directory
     identity: Identity
     clock: Clock
+    sentry: Sentry
 
     async def check(self) -> Sequence[Check]:
         """Look at each part."""
@@ -40,6 +42,7 @@ class Health:
             await self._database(),
             await self._log(),
             self._keys(),
+            Check("clock", self.sentry.doubt()),
             Check("disk", await asyncio.to_thread(self._disk_problem)),
             self._peers(),
             await self._witnesses(),
@@ -71,6 +74,8 @@ class Health:
         """Let an empty transaction take the way of every other: through the committer, to the head."""
         if self.store.broken is not None:
             return Check("log", self.store.broken)
+        if self.sentry.doubt() is not None:
+            return Check("log")  # it is not the log that keeps it from being written
         try:
             async with asyncio.timeout(_ANSWER_S):
                 await self.store.record(Change(name="ready"))

@@ -46,6 +46,11 @@ def check_keys(card: Card, keyring: Keyring, authority: str) -> None:
     if card.authority != authority:
         raise Misconfigured(f"authority.id: it is {authority}, but the card is of {card.authority}")
     roles = roles_lacking(card, keyring)
+    if roles == ["log"]:
+        raise Misconfigured(
+            "keys.vault: the key store lacks the log keys that the card names; if a new epoch was being "
+            "opened, run art18 audit new-epoch again"
+        )
     if roles:
         raise Misconfigured(
             f"keys.vault: the key store lacks a {roles[0]} key that the card names; is it an older copy?"

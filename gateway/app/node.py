@@ -13,25 +13,25 @@ from pathlib import Path
 
 import structlog
 
-import gateway
-from gateway.app.admission import admit_command_line
+from gateway.app.beginning import Beginning
 from gateway.app.doors import Door, Handshakes
 from gateway.app.health import Health
 from gateway.app.identity import Identity, check_keys, read_keyring
-from gateway.app.own_card import newest_recorded, read_card, record_cards
+from gateway.app.own_card import newest_recorded, read_card
 from gateway.config import Settings
 from gateway.core.card import OVERLAP_MS, Card, parse_card
-from gateway.core.entry import Draft
 from gateway.core.errors import GatewayFault, Unavailable
 from gateway.core.signed_note import parse_vkey
 from gateway.peering.client import PeerClient
 from gateway.peering.cosigning import Cosigner
 from gateway.peering.directory import Directory, PinnedPeer
+from gateway.peering.epochs import Epochs
 from gateway.peering.outside import add_checkpoint
-from gateway.peering.profiles import Publisher
 from gateway.peering.receivers import Receivers
+from gateway.peering.sentry import Sentry
+from gateway.peering.standing import Standing
 from gateway.peering.witness import Witness
-from gateway.ports import Change, Clock, Entropy, Probe
+from gateway.ports import Clock, Entropy, Probe, Steady
 from gateway.store import SqlStore, open_store
 from gateway.store.blobs import BlobFolder
 from gateway.web.context import Context
@@ -47,11 +47,14 @@ from gateway.workers.keeper import Keeper
 from gateway.workers.lanes import Lanes
 from gateway.workers.notary import Notary
 from gateway.workers.timekeeper import Timekeeper
+from gateway.workers.watchman import Watchman
 from keys.signing import LogKeys
 from keys.vault import Keyring
 
 _WATCH_S = 10.0
 """How soon a process learns of what another process of the authority changed."""
+_STOP_S = 1.0
+"""How soon it ends when nothing may be written any more."""
 
 _log = structlog.get_logger(__name__)
 
@@ -67,6 +70,7 @@ class Outside:
     clock: Clock
     entropy: Entropy
     probe: Probe
+    steady: Steady
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +105,9 @@ class Inside:
     directory: Directory
     handshakes: Handshakes
     figures: Figures
+    sentry: Sentry
+    standing: Standing
+    beginning: Beginning
 
     def dial(self, peer: PinnedPeer) -> PeerClient:
         """Return a client for *peer*."""
@@ -127,15 +134,30 @@ class Inside:
             directory=self.directory,
             identity=self.identity,
             clock=self.outside.clock,
+            sentry=self.sentry,
+        )
+
+    def watchman(self) -> Watchman:
+        """Return what compares clock and log with the peers'."""
+        return Watchman(
+            store=self.store,
+            directory=self.directory,
+            dial=self.dial,
+            standing=self.standing,
+            sentry=self.sentry,
+            clock=self.outside.clock,
         )
 
     async def watch(self) -> None:
         """Follow what other processes of this authority change. Raises Stopped."""
         while True:
-            await asyncio.sleep(_WATCH_S)
-            if self.store.broken is not None:
-                raise Stopped(self.store.broken)
+            for _ in range(round(_WATCH_S / _STOP_S)):
+                await asyncio.sleep(_STOP_S)
+                if self.store.broken is not None:
+                    raise Stopped(str(self.standing.found or self.store.broken))
             with contextlib.suppress(Unavailable):
+                if not self.beginning.done and self.sentry.objection() is None:
+                    await self.beginning.record()
                 await self.directory.refresh()
                 await self._follow_own_card()
             self.present()
@@ -144,26 +166,38 @@ class Inside:
         newest = await newest_recorded(self.store, self.directory.own.authority)
         if newest is None or newest.sequence <= self.directory.own.sequence:
             return
-        card, keyring = parse_card(newest.body), await self.reread_vault()
+        card = parse_card(newest.body)
+        if card.log.origin != self.directory.own.log.origin:
+            raise Stopped("a new epoch of the audit log was opened: start the node anew")
+        keyring = await self.reread_vault()
         check_keys(card, keyring, self.settings.authority.id)
         self.identity.adopt(keyring)
         self.directory.replace_own(card)
 
 
 @contextlib.asynccontextmanager
-async def running(settings: Settings, outside: Outside) -> AsyncIterator[Running]:
+async def running(
+    settings: Settings, outside: Outside, unwitnessed: str | None = None
+) -> AsyncIterator[Running]:
     """Run a node: everything is open inside the block, and stopped in order at its end.
 
+    *unwitnessed* is why a restored node may start although no peer says how far its log was.
+
     Raises:
-        Misconfigured, VaultFault: it cannot start as it is set up.
+        Misconfigured, VaultFault: it cannot start as it is set up, or is an old copy.
     """
     async with contextlib.AsyncExitStack() as opened:
-        inside = await _assembled(settings, outside, opened)
+        inside = await _assembled(settings, outside, unwitnessed, opened)
         _warn_of_expiry(inside.directory.own, outside.clock)
         keeper = CardKeeper(
             store=inside.store, directory=inside.directory, dial=inside.dial, clock=outside.clock
         )
-        courier = Courier(_parts(inside, keeper))
+        parts = _parts(inside, keeper)
+        epochs = Epochs(
+            store=inside.store, directory=inside.directory, settlement=parts.settlement, clock=outside.clock
+        )
+        keeper.also(epochs.follow)
+        courier = Courier(parts)
         herald = Herald(_herald_parts(inside))
         notary = _notary(inside)
         doors = await _doors(inside, keeper, notary, opened)
@@ -179,6 +213,7 @@ async def running(settings: Settings, outside: Outside) -> AsyncIterator[Running
             asyncio.create_task(_timekeeper(inside).run(), name="the timekeeper"),
             asyncio.create_task(notary.run(), name="the notary"),
             asyncio.create_task(Forgetting(inside.store, outside.clock).run(), name="the forgetting"),
+            asyncio.create_task(inside.watchman().run(), name="the watchman"),
             asyncio.create_task(inside.watch(), name="the watch"),
         ]
         try:
@@ -193,8 +228,14 @@ async def running(settings: Settings, outside: Outside) -> AsyncIterator[Running
             await asyncio.gather(*workers, return_exceptions=True)
 
 
-async def _assembled(settings: Settings, outside: Outside, opened: contextlib.AsyncExitStack) -> Inside:
-    """Read keys and card, open the store, and record that the node has started."""
+async def _assembled(
+    settings: Settings, outside: Outside, unwitnessed: str | None, opened: contextlib.AsyncExitStack
+) -> Inside:
+    """Read keys and card, open the store, and record that the node has started.
+
+    Before anything is recorded or signed the peers are asked whether this is an old copy, and for the
+    time. While the clock is doubted nothing is: then the start is recorded later.
+    """
     clock, entropy = outside.clock, outside.entropy
     identity = Identity(await read_keyring(settings.keys))
     card = read_card(settings.keys.card)
@@ -202,6 +243,7 @@ async def _assembled(settings: Settings, outside: Outside, opened: contextlib.As
     blobs = BlobFolder(settings.store.blobs)
     await asyncio.to_thread(blobs.prepare)
     figures = Figures()
+    sentry = Sentry(clock, outside.steady)
     store = await open_store(
         settings.store.url,
         authority=card.authority,
@@ -212,18 +254,22 @@ async def _assembled(settings: Settings, outside: Outside, opened: contextlib.As
         probe=outside.probe,
         data_dir=settings.keys.card.parent,
         meter=figures,
+        guard=sentry,
     )
     opened.push_async_callback(store.close)
-    own = await record_cards(store, settings.keys.card, clock)
-    await admit_command_line(store, settings.hook.token_file, clock)
-    started = Draft(event="node.started", outcome="ok", extra=(("version", gateway.__version__),))
-    await store.record(Change(name="start", entries=(started,)))
-    directory = Directory(store, own)
+    directory = Directory(store, card)
     await directory.refresh()
-    await Publisher(store, directory, identity.keyring(), clock).renew()
-    handshakes = Handshakes(identity.tls(own, clock.now_ms()), directory.certificates())
+    handshakes = Handshakes(identity.tls(card, clock.now_ms()), directory.certificates())
     directory.on_change(lambda: handshakes.admit(directory.certificates()))
-    return Inside(
+    beginning = Beginning(
+        settings=settings,
+        store=store,
+        directory=directory,
+        identity=identity,
+        clock=clock,
+        unwitnessed=unwitnessed,
+    )
+    inside = Inside(
         settings=settings,
         outside=outside,
         identity=identity,
@@ -232,7 +278,16 @@ async def _assembled(settings: Settings, outside: Outside, opened: contextlib.As
         directory=directory,
         handshakes=handshakes,
         figures=figures,
+        sentry=sentry,
+        standing=Standing(store, directory),
+        beginning=beginning,
     )
+    await inside.watchman().round()
+    await beginning.judge(inside.standing)
+    sentry.admit()
+    if sentry.objection() is None:
+        await beginning.record()
+    return inside
 
 
 def _timekeeper(inside: Inside) -> Timekeeper:
@@ -253,7 +308,7 @@ def _notary(inside: Inside) -> Notary:
         Cosigner(one.name, tuple(map(parse_vkey, one.vkeys)), partial(add_checkpoint, one.url))
         for one in inside.settings.audit.witnesses
     ]
-    return Notary(witness, inside.dial, outside=outside)
+    return Notary(witness, inside.dial, outside=outside, met=inside.standing.met, doubt=inside.standing.doubt)
 
 
 def _parts(inside: Inside, keeper: CardKeeper) -> Parts:
@@ -304,6 +359,7 @@ async def _doors(
         check=health.check,
         figures=inside.figures,
         standing=health.standing,
+        sentry=inside.sentry,
     )
     doors = {}
     for name, app, place, tls in (

@@ -11,7 +11,7 @@ from pathlib import Path
 from gateway.core.card import Card, parse_card, successor
 from gateway.core.errors import Malformed, Misconfigured, NotProved, Stale
 from gateway.core.ids import AuthorityId
-from gateway.ports import Change, Clock, Store
+from gateway.ports import Change, Clock, RowSource, Store
 from gateway.rows import CardRow
 
 
@@ -44,7 +44,7 @@ def write_card(path: Path, raw: bytes) -> None:
         Path(name).unlink(missing_ok=True)
 
 
-async def newest_recorded(store: Store, authority: AuthorityId) -> CardRow | None:
+async def newest_recorded(store: RowSource, authority: AuthorityId) -> CardRow | None:
     """Return the newest card of *authority* that the store has."""
     rows = [row for row in await store.all(CardRow) if row.authority == authority]
     return max(rows, key=lambda row: row.sequence, default=None)
@@ -58,15 +58,27 @@ async def record_cards(store: Store, path: Path, clock: Clock) -> Card:
             way from one to the other is missing or does not follow.
     """
     card = read_card(path)
-    newest = await newest_recorded(store, card.authority)
+    for following in unrecorded(card, await newest_recorded(store, card.authority), path):
+        with contextlib.suppress(Stale):  # another process of this authority has recorded it meanwhile
+            await store.record(Change(name="own_card", puts=(CardRow.of(following, clock.now_ms()),)))
+    return card
+
+
+def unrecorded(card: Card, newest: CardRow | None, path: Path) -> list[Card]:
+    """Return the cards up to *card*, the one in the file *path*, after the *newest* that is recorded.
+
+    Raises:
+        Misconfigured: as `record_cards`.
+    """
     if newest is not None and newest.sequence >= card.sequence:
         if newest.sha256 != card.sha256:
             raise Misconfigured(
                 f"keys.card: the store knows another card with sequence {newest.sequence}, and {path} has "
                 f"{card.sequence}; bring back the file that belongs to this store"
             )
-        return card
+        return []
     before = None if newest is None else parse_card(newest.body)
+    found = []
     for sequence in range(newest.sequence + 1 if newest else 1, card.sequence + 1):
         following = card if sequence == card.sequence else read_card(archived(path, sequence))
         if before is not None:
@@ -74,7 +86,6 @@ async def record_cards(store: Store, path: Path, clock: Clock) -> Card:
                 following = successor(following.raw, before)
             except NotProved as fault:
                 raise Misconfigured(f"keys.card: card {sequence} does not follow: {fault}") from None
-        with contextlib.suppress(Stale):  # another process of this authority has recorded it meanwhile
-            await store.record(Change(name="own_card", puts=(CardRow.of(following, clock.now_ms()),)))
+        found.append(following)
         before = following
-    return card
+    return found

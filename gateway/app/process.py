@@ -12,7 +12,7 @@ import structlog
 
 from gateway.app.logs import on_loop_error, set_up
 from gateway.app.node import Outside, running
-from gateway.app.system import SystemClock, SystemEntropy
+from gateway.app.system import BootClock, SystemClock, SystemEntropy
 from gateway.config import Settings
 from gateway.core.errors import GatewayFault
 from gateway.ports import Clock, Entropy, Probe, Unprobed
@@ -32,8 +32,11 @@ def run(
     clock: Clock | None = None,
     entropy: Entropy | None = None,
     probe: Probe | None = None,
+    unwitnessed: str | None = None,
 ) -> None:
     """Run a node until SIGTERM or SIGINT; what is None is that of production.
+
+    *unwitnessed* is why a restored node may start although no peer says how far its log was.
 
     Raises:
         GatewayFault, KeyFault: it cannot start or go on. Anything else is logged by its type and
@@ -42,11 +45,14 @@ def run(
     set_up(settings.log.level, settings.log.format)
     _spare_memory()
     outside = Outside(
-        clock=clock or SystemClock(), entropy=entropy or SystemEntropy(), probe=probe or Unprobed()
+        clock=clock or SystemClock(),
+        entropy=entropy or SystemEntropy(),
+        probe=probe or Unprobed(),
+        steady=BootClock(),
     )
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(_until_stopped(settings, outside))
+            runner.run(_until_stopped(settings, outside, unwitnessed))
     except (GatewayFault, KeyFault):
         raise
     except Exception as error:  # noqa: BLE001 - the text of an unforeseen error may hold content
@@ -77,13 +83,13 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return factory
 
 
-async def _until_stopped(settings: Settings, outside: Outside) -> None:
+async def _until_stopped(settings: Settings, outside: Outside, unwitnessed: str | None) -> None:
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(on_loop_error)
     stopping = asyncio.Event()
     for number in _STOPS:
         loop.add_signal_handler(number, stopping.set)
-    async with running(settings, outside) as node:
+    async with running(settings, outside, unwitnessed) as node:
         for door, address in node.addresses.items():
             print(f"ready {door} {address}", flush=True)  # noqa: T201 - whoever started us waits for these
         await node.until(stopping)

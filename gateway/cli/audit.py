@@ -8,6 +8,7 @@ import click
 from rich.console import Console
 
 from gateway.app.own_card import read_card
+from gateway.cli.epoch import confirm_clock, new_epoch
 from gateway.cli.filters import filters
 from gateway.cli.hook import path_of
 from gateway.cli.program import UsageFault
@@ -191,3 +192,7 @@ def _members(number: int, entry: Entry) -> list[tuple[str, object]]:
         *((name.replace("_", " "), value) for name, value in entry.extra),
     )
     return [(name, value) for name, value in known if value is not None]
+
+
+audit.add_command(new_epoch)
+audit.add_command(confirm_clock)

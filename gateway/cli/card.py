@@ -6,10 +6,10 @@ import click
 from rich.console import Console
 
 from gateway.app.own_card import archived, read_card, write_card
+from gateway.app.renewal import FOR_EVER, ROLES, renew
 from gateway.app.system import SystemClock
 from gateway.cli.hook import Unreachable
 from gateway.cli.program import UsageFault
-from gateway.cli.renewal import FOR_EVER, ROLES, renew
 from gateway.cli.session import Session, with_session
 from gateway.cli.terminal import pairs
 from gateway.core.card import Card, build_card, fingerprint, parse_card

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import click
@@ -17,7 +17,7 @@ from gateway.cli.trail_files import Told, Writer, companion, first_line, lines_o
 from gateway.cli.trust import trust_of, trusting
 from gateway.core.card import Card, fingerprint
 from gateway.core.errors import WrongSubject
-from gateway.core.export import LEAVES, Check, Header, Witnessed, book_of, log_of
+from gateway.core.export import LEAVES, Check, Header, Witnessed, book_of, logs_of
 from gateway.core.note import Checkpoint, verify_checkpoint
 from gateway.core.soundness import Problem, Unsound
 from gateway.core.strict import time_text
@@ -196,7 +196,8 @@ def verify_stream(
     header = first_line(lines)
     if (header.authority, header.origin) != (card.authority, card.log.origin):
         raise WrongSubject("the node gave the log of somebody else")
-    check = Check(header, card.log)
+    # Who cosigned an earlier checkpoint, perhaps of an epoch before, is nothing to the root.
+    check = Check(replace(header, cosigned=None), {card.log.origin: card.log})
     if (header.form, header.start) != (LEAVES, start) or header.end != (
         check.checkpoint.size if end is None else end
     ):
@@ -209,7 +210,7 @@ def _verify_file(session: Session, file: Path, trust: Trust) -> None:
     try:
         with opened_export(file) as (header, rest), _progress(session.terminal) as told:
             book = book_of(header, trust)
-            check = Check(header, log_of(header, book))
+            check = Check(header, logs_of(header, book))
             rest(check, told)
             witnessed = check.witnessed(book, trust)
     except OSError as error:

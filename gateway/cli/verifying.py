@@ -12,7 +12,8 @@ from gateway.cli.session import Session, with_session
 from gateway.cli.terminal import plain
 from gateway.cli.trust import trust_of, trusting
 from gateway.core.bundle import MAX_BYTES, Broken
-from gateway.core.evidence import CODES, Examination, Finding, examine
+from gateway.core.evidence import examine
+from gateway.core.examination import CODES, Examination, Finding
 from gateway.core.misbehaviour import examine_misbehaviour
 
 _PIECE = 1 << 20

@@ -44,7 +44,7 @@ class Broken(Exception):
     """Something of a bundle does not hold.
 
     Attributes:
-        code: from the closed list `evidence.CODES`.
+        code: from the closed list `examination.CODES`.
         where: the file in the bundle, or None.
     """
 

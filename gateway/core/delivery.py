@@ -97,7 +97,17 @@ class Retry:
     """An operator wants an attempt now."""
 
 
-Event = Proved | Deferred | Silent | Resealed | Block | Release | Cancel | Retry
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The peer has lost it: its log was taken up again before the entry of its receipt (protocol §9).
+
+    `kept` says whether its content is still here, to be sealed again.
+    """
+
+    kept: bool = True
+
+
+Event = Proved | Deferred | Silent | Resealed | Block | Release | Cancel | Retry | Lost
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +135,11 @@ class Reseal:
 
 
 @dataclass(frozen=True, slots=True)
+class SealAgain:
+    """Seal the same JWS again, for the bodies of its envelopes were forgotten."""
+
+
+@dataclass(frozen=True, slots=True)
 class Count:
     """Whether the message is part of the history of its case."""
 
@@ -145,7 +160,7 @@ class Calm:
     code: str
 
 
-Effect = Log | DropEnvelopes | HoldFollowers | Reseal | Count | Alarm | Calm
+Effect = Log | DropEnvelopes | HoldFollowers | Reseal | SealAgain | Count | Alarm | Calm
 Step = tuple[Delivery, tuple[Effect, ...]]
 
 
@@ -165,6 +180,8 @@ class Cue(StrEnum):
     RELEASE = "release"
     CANCEL = "cancel"
     RETRY = "retry"
+    LOST = "lost"
+    LOST_FOR_GOOD = "lost_for_good"
 
 
 class Timing(Enum):
@@ -173,6 +190,8 @@ class Timing(Enum):
     REST = auto()
     """Never: the waiting is over."""
     NOW = auto()
+    AGAIN = auto()
+    """Now, and not for the first time: it has been in other envelopes."""
     LATER = auto()
     """After a backoff, though not after it expires: then something else is due."""
     KEEP = auto()
@@ -194,6 +213,8 @@ _EXPIRED = Log("delivery.expired", "failed")
 _DROP, _HOLD = DropEnvelopes(), HoldFollowers()
 _COUNTS, _COUNTS_NOT = Count(counts=True), Count(counts=False)
 _ALARM, _CALM = Alarm("undetermined"), Calm("undetermined")
+_REPEATED = (Log("delivery.repeated", "ok"), SealAgain())
+_GONE = Alarm("lost_by_peer")
 _LATE, _CONTRARY = Alarm("late_acceptance"), Alarm("contradiction")
 _S, _C, _T = State, Cue, Timing
 
@@ -207,6 +228,8 @@ _SAME = "same message, same answer: a receipt under a new epoch is kept beside t
 _UNSIGNED = "only a verified, signed answer is final: an unsigned one that comes late moves nothing"
 _OPERATOR = "the operator releases or cancels each"
 _RETRY_NOW = "an operator's retry now"
+_LOST = "peers send again what was receipted beyond the size at which a new epoch began"
+_TOO_LATE = "after it expires nothing more is posted, nor what was erased: the operator is told"
 
 TABLE: Mapping[tuple[State, Cue], Rule] = {
     # On its way.
@@ -264,6 +287,11 @@ TABLE: Mapping[tuple[State, Cue], Rule] = {
     (_S.HANDED_OVER, _C.UNKNOWN): Rule(_S.HANDED_OVER, _T.KEEP, (_RECEIPT, _CONTRARY), _KEPT),
     (_S.HANDED_OVER, _C.DEFERRED): Rule(_S.HANDED_OVER, _T.KEEP, (), _UNSIGNED),
     (_S.HANDED_OVER, _C.SILENT): Rule(_S.HANDED_OVER, _T.KEEP, (), _UNSIGNED),
+    # Lost by a peer that was restored from an old copy. Every receipt stays.
+    (_S.ACCEPTED, _C.LOST): Rule(_S.QUEUED, _T.AGAIN, _REPEATED, _LOST),
+    (_S.HANDED_OVER, _C.LOST): Rule(_S.QUEUED, _T.AGAIN, _REPEATED, _LOST),
+    (_S.ACCEPTED, _C.LOST_FOR_GOOD): Rule(_S.ACCEPTED, _T.KEEP, (_GONE,), _TOO_LATE),
+    (_S.HANDED_OVER, _C.LOST_FOR_GOOD): Rule(_S.HANDED_OVER, _T.KEEP, (_GONE,), _TOO_LATE),
     # Refused by the peer.
     (_S.REFUSED, _C.ACCEPTED): Rule(_S.REFUSED, _T.KEEP, (_RECEIPT, _LATE), _AGAINST),
     (_S.REFUSED, _C.OPENED): Rule(_S.REFUSED, _T.KEEP, (_RECEIPT, _LATE), _AGAINST),
@@ -295,7 +323,7 @@ def step(delivery: Delivery, event: Event, now_ms: int, jitter: float) -> Step:
     Raises:
         Misuse: `wrong_state`: the state has no such event, or is called undetermined too soon.
     """
-    rule = TABLE.get((delivery.state, _cue(event)))
+    rule = TABLE.get((delivery.state, _cue(event, posts=now_ms < delivery.expires_ms)))
     if rule is None:
         state = delivery.state.replace("_", " ")
         raise Misuse(409, "wrong_state", f"a message that is {state} cannot take this step")
@@ -310,9 +338,12 @@ def step(delivery: Delivery, event: Event, now_ms: int, jitter: float) -> Step:
     return replace(timed, state=rule.to), effects
 
 
-def _cue(event: Event) -> Cue:
+def _cue(event: Event, *, posts: bool) -> Cue:
+    """Return what *event* is to the table; *posts* says whether the message may still be posted."""
     if isinstance(event, Proved):
         return Cue(event.statement.event)
+    if isinstance(event, Lost):
+        return Cue.LOST if posts and event.kept else Cue.LOST_FOR_GOOD
     return Cue(type(event).__name__.lower())
 
 
@@ -324,6 +355,8 @@ def _timed(delivery: Delivery, timing: Timing, event: Event, now_ms: int, jitter
             return replace(delivery, attempt=0, next_ms=0, problem=None)
         case Timing.NOW:
             return replace(delivery, next_ms=now_ms, problem=None)
+        case Timing.AGAIN:
+            return replace(delivery, attempt=max(delivery.attempt, 1), next_ms=now_ms, problem=None)
         case Timing.LATER:
             code, after_s = (
                 (event.code, event.retry_after_s) if isinstance(event, Deferred | Silent) else (None, None)

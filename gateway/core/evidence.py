@@ -6,13 +6,14 @@ authenticates nobody.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from gateway.core.bundle import Broken, Bundle, Part, parse_bundle
 from gateway.core.card import Card, parse_card
 from gateway.core.entry import Entry, parse_entry
 from gateway.core.errors import Malformed, NotIncluded, NotProved, Untrusted
-from gateway.core.ids import AuthorityId, Digest
+from gateway.core.examination import Examination, Finding
+from gateway.core.ids import AuthorityId
 from gateway.core.merkle import leaf_hash, verify_consistency, verify_inclusion
 from gateway.core.message import Attachment, SignedMessage, verify_message
 from gateway.core.note import Checkpoint, LogIdentity, verify_checkpoint, verify_cosignature
@@ -21,68 +22,6 @@ from gateway.core.signed_note import Signature, VerifierKey, parse_note
 from gateway.core.strict import sha256, time_text
 from gateway.core.trust import Book, Trust
 from keys.errors import KeyFault, MalformedToken
-
-CODES = {
-    "zip": "The file is not a ZIP archive as bundles are, or it is damaged.",
-    "manifest": "The manifest is missing, was altered, or is not in form.",
-    "missing_file": "A file that the manifest or another file names is not there.",
-    "extra_file": "There is a file that the manifest does not name.",
-    "file_digest": "A file is not what the manifest says.",
-    "card": "A card is not in form, or a signature of its own root keys is missing or wrong.",
-    "message": "The message is not a signed message in form.",
-    "message_signature": "The message was not signed by a key of the sender's cards.",
-    "message_subject": "The message is another one than the manifest names.",
-    "statement": "A statement is not an entry with a proof in form.",
-    "log": "A statement is of a log that no card names, or of neither party.",
-    "log_signature": "A signature of a log under its checkpoint is missing or wrong.",
-    "inclusion": "An entry is not in the log at the place that its proof names.",
-    "statement_subject": "An entry is about another message than the bundle.",
-    "contradiction": "One log states two things that exclude each other, or has two roots for one size.",
-    "consistency": "A checkpoint is not the beginning of the later one that covers it.",
-    "cosignature": "A cosignature by a known witness is wrong.",
-    "attachment": "A file is none of the message's attachments.",
-    "misbehaviour": "It is no proof that a log contradicts itself.",
-}
-"""Every way in which verification fails; the first one ends it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line of what was found.
-
-    Attributes:
-        proved: whether it is proved; else it is what is *not*, and no failure.
-        what: a word for programs.
-        text: a sentence for people.
-        about: what it is about, for programs.
-    """
-
-    proved: bool
-    what: str
-    text: str
-    about: Mapping[str, str | int] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class Examination:
-    """What was found in a bundle, up to what does not hold.
-
-    Attributes:
-        findings: in the order in which they were found.
-        failure: what does not hold; None if everything does.
-        strangers: the authorities on whose word it rests and whom no trusted root authenticates.
-        attachments: digest and name of each attachment that was signed.
-    """
-
-    findings: list[Finding] = field(default_factory=list)
-    failure: Broken | None = None
-    strangers: tuple[AuthorityId, ...] = ()
-    attachments: Mapping[Digest, str] = field(default_factory=dict)
-
-    @property
-    def holds(self) -> bool:
-        """Say whether all of it holds, and on the word of authenticated authorities alone."""
-        return self.failure is None and not self.strangers
 
 
 def examine(raw: bytes, trust: Trust) -> Examination:
@@ -133,7 +72,7 @@ class _Examiner:
         for part in bundle.of("statement"):
             stated = self._statement(part, logs)
             statements.append(stated)
-            yield self._told(stated)
+            yield self._told(stated, book)
             yield from self._witnessed(stated, book)
         self._found.strangers = tuple(
             sorted({authority for authority in self._speakers(statements) if not book.authentic(authority)})
@@ -195,11 +134,12 @@ class _Examiner:
             )
         self._found.attachments = {one.sha256: one.name for one in message.attachments}
         yield Finding(
-            proved=True,
+            proved=book.authentic(message.sender),
             what="signed",
             text=(
-                f"{message.sender} signed message {message.id} ({message.kind}) to {message.recipient}, made "
-                f"{time_text(message.created_ms)} by its own word, with {_count(message.attachments)}."
+                f"{_who(book, message.sender)} signed message {message.id} ({message.kind}) to "
+                f"{message.recipient}, made {time_text(message.created_ms)} by its own word, with "
+                f"{_count(message.attachments)}."
             ),
             about={"authority": message.sender, "kid": signed.kid, "message_sha256": signed.sha256},
         )
@@ -270,14 +210,14 @@ class _Examiner:
             if known != entry.event:
                 raise Broken("contradiction", f"one log states {known} and {entry.event}", where)
 
-    def _told(self, stated: _Stated) -> Finding:
+    def _told(self, stated: _Stated, book: Book) -> Finding:
         entry = stated.entry
         reason = f" ({entry.reason})" if entry.reason else ""
         return Finding(
-            proved=True,
+            proved=book.authentic(stated.owner),
             what="logged",
             text=(
-                f"{stated.owner} logged {entry.event}{reason}: entry {stated.index} of "
+                f"{_who(book, stated.owner)} logged {entry.event}{reason}: entry {stated.index} of "
                 f"{stated.checkpoint.origin}, signed by it, at {time_text(entry.time_ms)} by its own clock."
             ),
             about={
@@ -379,6 +319,11 @@ class _Examiner:
 
 _EXCLUSIVE = frozenset({"relay.accepted", "relay.refused", "relay.unknown"})
 """Of one message id a log states one of these: the answer to it, which stays the same."""
+
+
+def _who(book: Book, authority: AuthorityId) -> str:
+    """Return how to call *authority*: without a trusted root it is whoever made the card."""
+    return authority if book.authentic(authority) else f"Whoever calls itself {authority}"
 
 
 def _by(signatures: Sequence[Signature], key: VerifierKey) -> bool:

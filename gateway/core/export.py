@@ -202,12 +202,12 @@ def book_of(header: Header, trust: Trust) -> Book:
     return Book.of([parse_card(raw.encode()) for raw in (*header.cards, *header.witnesses)], trust)
 
 
-def log_of(header: Header, book: Book) -> LogIdentity:
-    """Return the log of an export, as a card of its authority names it. Raises Untrusted."""
-    for card in book.cards(header.authority):
-        if card.log.origin == header.origin:
-            return card.log
-    raise Untrusted("no card of the authority names this log")
+def logs_of(header: Header, book: Book) -> Mapping[str, LogIdentity]:
+    """Return the logs of the authority of an export by origin, one for each epoch. Raises Untrusted."""
+    logs = {card.log.origin: card.log for card in book.cards(header.authority)}
+    if header.origin not in logs:
+        raise Untrusted("no card of the authority names this log")
+    return logs
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,16 +225,19 @@ class Witnessed:
 
 
 class Check:
-    """Verifies an export line by line under the keys of its log, which the caller trusts or not.
+    """Verifies an export line by line under the keys of its log, by epoch, which the caller trusts or not.
 
     Raises:
-        Unsound: the checkpoint is not signed by *log*, or does not cover what was exported.
+        Unsound: the checkpoint is not signed by the log, or does not cover what was exported.
     """
 
-    def __init__(self, header: Header, log: LogIdentity) -> None:
+    def __init__(self, header: Header, logs: Mapping[str, LogIdentity]) -> None:
         self._header = header
-        self.checkpoint = _verified(header.checkpoint, log)
-        self.cosigned = None if header.cosigned is None else _verified(header.cosigned.checkpoint, log)
+        self.checkpoint = _verified(header.checkpoint, header.origin, logs)
+        self.cosigned = None
+        if header.cosigned is not None:  # perhaps of an epoch before
+            text = header.cosigned.checkpoint
+            self.cosigned = _verified(text, text.partition("\n")[0], logs)
         self.count = 0
         self._next = header.start
         if header.end > self.checkpoint.size:
@@ -322,10 +325,10 @@ def _consistent(old: Checkpoint, new: Checkpoint, proof: Sequence[bytes]) -> Non
         raise Unsound(Problem.ROOT, 0, old.size) from None
 
 
-def _verified(text: str, log: LogIdentity) -> Checkpoint:
+def _verified(text: str, origin: str, logs: Mapping[str, LogIdentity]) -> Checkpoint:
     try:
-        return verify_checkpoint(text, log)
-    except (Malformed, Untrusted):
+        return verify_checkpoint(text, logs[origin])
+    except (KeyError, Malformed, Untrusted):
         raise Unsound(Problem.SIGNATURE) from None
 
 

@@ -231,7 +231,8 @@ def verify_consistency(old: int, new: int, old_root: bytes, new_root: bytes, pro
     if not 0 <= old <= new:
         raise NotIncluded("the newer tree is smaller")
     if old in {0, new}:
-        if proof or old_root != (new_root if old == new else EMPTY_ROOT):
+        empty, same = old == 0 and old_root != EMPTY_ROOT, old == new and old_root != new_root
+        if proof or empty or same:
             raise NotIncluded("the roots differ, or a proof where none belongs")
         return
     if not proof:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from gateway.core.bundle import Broken
 from gateway.core.card import parse_card
 from gateway.core.errors import Malformed, NotProved, Untrusted
-from gateway.core.evidence import Examination, Finding
+from gateway.core.examination import Examination, Finding
 from gateway.core.ids import AuthorityId, parse_authority
 from gateway.core.note import Checkpoint, LogIdentity, verify_checkpoint
 from gateway.core.strict import as_list, as_object, as_text, check_constants, members, parse_json
@@ -80,7 +80,7 @@ def _contradiction(item: Mapping[str, object], authority: AuthorityId, book: Boo
             f"{authority} signed two roots for the {first.size} entries of {first.origin}: "
             "it has shown different histories."
         )
-        return Finding(proved=True, what="two_roots", text=text, about=about)
+        return Finding(proved=book.authentic(authority), what="two_roots", text=text, about=about)
     text = (
         f"{authority} signed checkpoints of {first.size} and {second.size} entries of {first.origin}; that "
         "no proof leads from one to the other is the word of whoever asked for it."

@@ -6,7 +6,7 @@ tree is the one that the leaves make, and so is the root of each stored checkpoi
 first entry with which something is wrong, and what.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -125,7 +125,7 @@ class Piece:
 
 
 class Rows:
-    """The log *origin* of *authority*, row by row; `frontier` is the tree so far.
+    """The log of *authority*, row by row; its epochs have *origins*. `frontier` is the tree so far.
 
     Attributes:
         held: the size of the last checkpoint whose root was that of the entries.
@@ -133,9 +133,9 @@ class Rows:
         time_ms: the time of the last entry.
     """
 
-    def __init__(self, authority: AuthorityId, origin: str) -> None:
+    def __init__(self, authority: AuthorityId, origins: Collection[str]) -> None:
         self._forms = Forms(authority)
-        self._origin = origin
+        self._origins = origins
         self._time = ""
         self._owed: int | None = None
         self._levels: list[list[bytes]] = []
@@ -228,8 +228,9 @@ class Rows:
 
     def _compare(self, text: str, size: int, tree: Frontier) -> None:
         """Compare a stored checkpoint with the entries. Raises Unsound."""
-        if not text.startswith(f"{self._origin}\n{size}\n{b64(tree.root())}\n\n"):
-            same = text.startswith(f"{self._origin}\n{size}\n")
+        origin, _, rest = text.partition("\n")
+        if origin not in self._origins or not rest.startswith(f"{size}\n{b64(tree.root())}\n\n"):
+            same = origin in self._origins and rest.startswith(f"{size}\n")
             raise Unsound(Problem.ROOT if same else Problem.CHECKPOINT, self.held, size)
         self.held = size
 

@@ -47,7 +47,13 @@ class Elsewhere:
 
 @dataclass(frozen=True, slots=True)
 class Contradicts:
-    """The log has signed two roots for one size: both checkpoints are the proof of misbehaviour."""
+    """The log has signed two roots for one *size*: both checkpoints are the proof of misbehaviour.
+
+    *begun* says whether the proof begins there: if not, whoever asks learns no more than the size.
+    """
+
+    size: int
+    begun: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,16 +102,16 @@ def judge(submission: Submission, offered: Checkpoint, newest: Checkpoint | None
     """Decide about the *offered* checkpoint, which both keys of its log have signed.
 
     *newest* is the one of the same log that was cosigned last, None before the first. Two roots for one
-    size are noticed whatever the submission says of itself.
+    size are noticed wherever the proof begins.
 
     Raises:
         Malformed: the old size is above that of the checkpoint.
     """
-    if newest is not None and offered.size == newest.size and offered.root != newest.root:
-        return Contradicts()
     if submission.old > offered.size:
         raise Malformed("the old size is above that of the checkpoint")
     size, root = (0, EMPTY_ROOT) if newest is None else (newest.size, newest.root)
+    if newest is not None and offered.size == size and offered.root != root:
+        return Contradicts(size, submission.old == size)
     if submission.old != size:
         return Elsewhere(size)
     try:

@@ -24,7 +24,7 @@ from gateway.core.envelope import MEDIA_TYPE
 from gateway.core.errors import Malformed
 from gateway.core.ids import Digest, MessageId
 from gateway.core.profile import MAX_BYTES as MAX_PROFILE_BYTES
-from gateway.core.proof import Receipt, parse_hashes
+from gateway.core.proof import MAX_RECEIPT_BYTES, Receipt, parse_hashes, parse_receipt
 from gateway.core.strict import parse_object, sha256
 from gateway.peering.replies import (
     PeerUnavailable,
@@ -190,6 +190,23 @@ class PeerClient:
         path = f"/v1/witness/{sha256(origin.encode())}/checkpoint"
         raw = await self._call("GET", path, limit=_MAX_NOTE_BYTES)
         return None if raw.status == HTTPStatus.NOT_FOUND else text_of(raw)
+
+    async def epoch(self, number: int | None = None) -> Receipt | None:
+        """Return the first entry of the current epoch of the peer's log, or of epoch *number*, proved.
+
+        None if there is none: the first epoch begins without one, and a later one can be lost with the
+        entries in which it began. Raises PeerUnavailable.
+        """
+        path = "/v1/log/epoch" if number is None else f"/v1/log/epochs/{number}"
+        raw = await self._call("GET", path, limit=MAX_RECEIPT_BYTES)
+        if raw.status == HTTPStatus.NOT_FOUND:
+            return None
+        if raw.status != HTTPStatus.OK:
+            raise PeerUnavailable(reply_of(raw).code or "bad_answer")
+        try:
+            return parse_receipt(raw.body)
+        except Malformed:
+            raise PeerUnavailable("bad_answer") from None
 
     async def card(self, sequence: int | None = None) -> bytes | None:
         """Return the peer's newest card, or that with *sequence*; None if there is none."""

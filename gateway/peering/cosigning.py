@@ -51,7 +51,7 @@ async def be_cosigned(store: Store, clock: Clock, cosigner: Cosigner) -> str | N
         return row.problem
     own = await store.checkpoint()
     reply = await _submitted(store, own, row.size, cosigner)
-    if reply.size is not None and reply.size not in {row.size, own.size} and reply.size < own.size:
+    if reply.size is not None and reply.size != row.size and reply.size <= own.size:
         reply = await _submitted(store, own, reply.size, cosigner)
     if reply.lines is not None:
         cosigned = _verified(own, reply.lines, cosigner)

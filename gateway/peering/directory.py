@@ -15,7 +15,7 @@ from gateway.core.errors import Malformed, Untrusted
 from gateway.core.ids import AuthorityId, Digest
 from gateway.core.note import LogIdentity
 from gateway.core.profile import Profile, verify_profile
-from gateway.ports import Store
+from gateway.ports import RowSource
 from gateway.rows import NEVER_PINNED, CardRow, CurrentProfileRow, PeerRow, ProfileRow
 
 
@@ -47,7 +47,7 @@ class PinnedPeer:
 class Directory:
     """The own card and the pinned peers, as last read from the store."""
 
-    def __init__(self, store: Store, own: Card) -> None:
+    def __init__(self, store: RowSource, own: Card) -> None:
         self._store = store
         self._own = own
         self._reading = asyncio.Lock()
@@ -104,7 +104,9 @@ class Directory:
         """Read the peers again, and cards and profiles that are new; tell the listeners of peers."""
         async with self._reading:  # one after the other: what was read later stands
             rows = await self._store.all(PeerRow)
-            if not self._parsed or any(row.card_sha256 not in self._parsed for row in rows):
+            if self._own.sha256 not in self._parsed or any(
+                row.card_sha256 not in self._parsed for row in rows
+            ):
                 await self._read_cards()
             await self._read_profiles()
             peers = {}

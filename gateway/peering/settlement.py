@@ -127,9 +127,11 @@ class Settlement:
                 await self.store.record(plan.change)
             except Stale:
                 envelopes = None
-                if receipt is not None and await self.store.get(ReceiptRow, receipt.entry_sha256) is not None:
-                    return await self._again(message)
                 message = await self._again(message)
+                if receipt is not None and await self.store.get(ReceiptRow, receipt.entry_sha256) is not None:
+                    if message.state not in delivery.AWAITING:
+                        return message
+                    receipt = None  # of before the peer was taken to have lost it: it has not
             else:
                 if plan.wants_card:
                     self.cards_wanted(message.peer)
@@ -167,6 +169,8 @@ class Settlement:
                     plan.puts += [replace(one, body=None) for one in known if one.body is not None]
                 case delivery.Reseal():
                     await self._reseal(plan, await self._envelopes(message, envelopes), now_ms)
+                case delivery.SealAgain():
+                    await self._seal(plan, self.sealing(message.peer))
                 case delivery.Alarm(code):
                     await self._alarm(plan, code, now_ms)
                 case delivery.Calm(code):
@@ -194,15 +198,21 @@ class Settlement:
         if key is None or last is None or parse_envelope(last).header.key == key.kid:
             plan.wants_card = True
             return
+        after, _ = delivery.step(delivery_of(message), delivery.Resealed(), now_ms, 0)
+        plan.message = _with_delivery(message, after)
+        await self._seal(plan, key)
+
+    async def _seal(self, plan: "_Plan", key: PublicKey | None) -> None:
+        """Seal the JWS of the message to *key*, under the same id; that envelope is posted from now on."""
+        message = plan.message
         row = await self.store.get(ContentRow, Direction.OUT, message.peer, message.id)
-        if row is None:
-            raise Unavailable("the content of a queued message is gone")
+        if row is None or key is None:
+            raise Unavailable("the content of a queued message is gone, or nobody's key is known for it")
         box = Box(row.wrapped_key, row.ciphertext)
         content = custody.open_content(self.storage, Direction.OUT, message.peer, message.id, box)
         header = Header(message.id, self.authority, message.peer, key.kid)
         sealed = build_envelope(header, encode_content(content.jws, content.blob_keys), key.public)
-        after, _ = delivery.step(delivery_of(message), delivery.Resealed(), now_ms, 0)
-        plan.message = replace(_with_delivery(message, after), envelope_sha256=sealed.sha256)
+        plan.message = replace(message, envelope_sha256=sealed.sha256)
         plan.puts.append(EnvelopeRow(message_id=message.id, sha256=sealed.sha256, version=0, body=sealed.raw))
 
     async def _alarm(self, plan: "_Plan", code: str, now_ms: int) -> None:

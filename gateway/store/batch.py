@@ -45,7 +45,10 @@ Outcome = Recorded | Checkpoint | GatewayFault
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pen:
-    """What it takes to write the log: whose it is, its keys, the time, and a thread to sign in."""
+    """What it takes to write the log: whose it is, its keys, the time, and a thread to sign in.
+
+    `before` is the origin that the log has so far, where writing begins a new epoch.
+    """
 
     authority: AuthorityId
     origin: str
@@ -53,6 +56,12 @@ class Pen:
     clock: Clock
     probe: Probe
     signing: Executor
+    before: str | None = None
+
+    @property
+    def continues(self) -> str:
+        """The origin that the log has before anything is written."""
+        return self.before or self.origin
 
     @property
     def identity(self) -> LogIdentity:
@@ -110,7 +119,7 @@ async def write_batch(
     """
     if any(waiting.change.shreds for waiting in batch):
         await transaction.shred()
-    old = await locked_head(transaction, released, trusted=trusted)
+    old = await locked_head(transaction, released, pen.continues, trusted=trusted)
     time_ms = max(pen.clock.now_ms(), old.time_ms)
     rows = chain.from_iterable((*waiting.change.puts, *waiting.change.deletes) for waiting in batch)
     shelf = await Shelf.laid_out(transaction, [row for row in rows if row.version or cautious])
@@ -136,7 +145,10 @@ async def write_batch(
         ((text,),) = await transaction.fetch(CHECKPOINT_AT, size=new.size)
         checkpoint = verify_checkpoint(text, pen.identity)
     if new is not old:
-        moved = {"size": new.size, "root": new.root, "time_ms": new.time_ms, "signed": new.signed}
+        moved = {
+            "origin": pen.origin, "size": new.size, "root": new.root, "time_ms": new.time_ms,
+            "signed": new.signed,
+        }  # fmt: skip
         await transaction.write(MOVE_HEAD, [moved])
     outbox = any(_may_be_due(row) for position in judged.logged for row in batch[position].change.puts)
     if outbox:

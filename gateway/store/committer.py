@@ -4,6 +4,7 @@ It commits at once when it is idle; while a commit runs, the next batch gathers.
 that is stale fails alone, and so does one with a row that the database refuses, which is
 found by halving the batch. When a COMMIT fails, or the log in the database is not what this
 process released, it is broken: nothing is written or signed until the process starts anew.
+While the guard objects, nothing is either, and callers are told to come again.
 """
 
 import asyncio
@@ -12,7 +13,7 @@ import structlog
 
 from gateway.core.errors import GatewayFault, Unavailable
 from gateway.core.note import Checkpoint
-from gateway.ports import Change, Entropy, Recorded
+from gateway.ports import Change, Entropy, Guard, Recorded, Unguarded
 from gateway.store.batch import Outcome, Pen, Waiting, Written, write_batch
 from gateway.store.database import BadRow, CommitUnknown, Database
 from gateway.store.ledger import Head, LogStopped
@@ -37,6 +38,7 @@ class Committer:
         entropy: the ids of entries.
         outbox: told of each commit after which something may be due.
         head: the log as it stood when the database was opened.
+        guard: asked before each batch whether there may be one.
         sign_after_s: how long a head may stay unsigned.
     """
 
@@ -48,6 +50,7 @@ class Committer:
         entropy: Entropy,
         outbox: OutboxSignal,
         head: Head,
+        guard: Guard | None = None,
         sign_after_s: float = SIGN_AFTER_S,
     ) -> None:
         self._database = database
@@ -55,6 +58,7 @@ class Committer:
         self._entropy = entropy
         self._outbox = outbox
         self._head = head
+        self._guard = guard or Unguarded()
         self._sign_after_s = sign_after_s
         self._trusted = True
         self._pending: list[Waiting] = []
@@ -122,8 +126,9 @@ class Committer:
 
         New rows are taken to be new, and are looked up (*cautious*) only if one of them is not.
         """
-        if self.broken is not None:
-            self._fail(batch, Unavailable(self.broken))
+        objection = self.broken or self._guard.objection()
+        if objection is not None:
+            self._fail(batch, Unavailable(objection))
             return
         try:
             written = await self._database.transact(
@@ -164,6 +169,11 @@ class Committer:
     def _fail(self, batch: list[Waiting], fault: Exception) -> None:
         for waiting in batch:
             _resolve(waiting, fault if len(batch) == 1 else Unavailable(str(fault)))
+
+    def stop(self, why: str) -> None:
+        """Write and sign nothing more: this node is not what it takes itself for."""
+        if self.broken is None:
+            self._break(why)
 
     def _break(self, why: str) -> None:
         self.broken = why

@@ -5,6 +5,7 @@ Rows are read as any list is; what is computed of them is computed in a thread.
 """
 
 import asyncio
+from collections.abc import Iterable
 
 import sqlalchemy as sa
 
@@ -98,12 +99,12 @@ _BEYOND = Statement(
 
 
 class Examiner:
-    """Examines the log of *authority* in *database*, which the keys of *log* sign."""
+    """Examines the log of *authority* in *database*, which the keys of *logs*, of each epoch, have signed."""
 
-    def __init__(self, database: Database, authority: AuthorityId, log: LogIdentity) -> None:
+    def __init__(self, database: Database, authority: AuthorityId, logs: Iterable[LogIdentity]) -> None:
         self._database = database
-        self._rows = Rows(authority, log.origin)
-        self._log = log
+        self._logs = {log.origin: log for log in logs}
+        self._rows = Rows(authority, self._logs.keys())
 
     async def examine(self, *, every_signature: bool) -> Examined:
         """Examine all of it; see `ports.Store.examine`."""
@@ -188,8 +189,8 @@ class Examiner:
         if not text:
             raise Unsound(Problem.UNCOVERED, size - 1)
         try:
-            checkpoint = verify_checkpoint(text, self._log)
-        except (Malformed, Untrusted):
+            checkpoint = verify_checkpoint(text, self._logs[text.partition("\n")[0]])
+        except (KeyError, Malformed, Untrusted):
             raise Unsound(Problem.SIGNATURE, min(held, size - 1), size) from None
         if checkpoint.size != size:
             raise Unsound(Problem.CHECKPOINT, min(held, size - 1), size)

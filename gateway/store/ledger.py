@@ -15,13 +15,13 @@ HEAD_ID = 1
 
 HEAD = Statement(sa.select(head).where(head.c.id == sa.literal_column(str(HEAD_ID))))
 LOCKED_HEAD = Statement(
-    sa.select(head.c.size, head.c.root, head.c.time_ms, head.c.signed)
+    sa.select(head.c.origin, head.c.size, head.c.root, head.c.time_ms, head.c.signed)
     .where(head.c.id == sa.literal_column(str(HEAD_ID)))
     .with_for_update()
 )
 MOVE_HEAD = Statement(
     sa.update(head).where(head.c.id == sa.literal_column(str(HEAD_ID))),
-    ("size", "root", "time_ms", "signed"),
+    ("origin", "size", "root", "time_ms", "signed"),
 )
 NODES = Lookup((nodes.c.level, nodes.c.index, nodes.c.hash), (nodes.c.level, nodes.c.index))
 ADD_HEAD, ADD_ENTRIES, ADD_NODES = insert(head), insert(entries), insert(nodes)
@@ -63,18 +63,21 @@ def node_getter(found: dict[tuple[int, int], bytes]) -> NodeGetter:
     return lambda level, index: found[level, index]
 
 
-async def locked_head(transaction: Transaction, released: Head, *, trusted: bool) -> Head:
+async def locked_head(transaction: Transaction, released: Head, origin: str, *, trusted: bool) -> Head:
     """Return the head, whose row is locked from now on to the end of the transaction.
 
     Args:
         transaction: the write transaction.
         released: what this process knows, and may have told others.
+        origin: the epoch of the log that this process writes.
         trusted: the tree in memory is the one of *released*; not so after an error.
 
     Raises:
-        LogStopped: the head is below *released*, or not a continuation of it.
+        LogStopped: the head is below *released*, not a continuation of it, or of another epoch.
     """
-    ((size, root, time_ms, signed),) = await transaction.fetch(LOCKED_HEAD)
+    ((found_origin, size, root, time_ms, signed),) = await transaction.fetch(LOCKED_HEAD)
+    if found_origin != origin:
+        raise LogStopped(f"the audit log is {found_origin} now: another process opened a new epoch")
     if size < released.size or (size == released.size and root != released.root):
         raise LogStopped("the audit log in the database was put back behind what was released")
     if trusted and size == released.size:

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from gateway.core.card import parse_card
 from gateway.core.errors import Malformed, Misconfigured, Misuse, NotProved, Unavailable
 from gateway.core.ids import AuthorityId
 from gateway.core.merkle import EMPTY_ROOT
 from gateway.core.note import Checkpoint, verify_checkpoint
 from gateway.core.proof import Receipt
-from gateway.ports import Change, Clock, Entropy, Examined, Meter, Probe, Recorded, Unmetered
+from gateway.ports import Change, Clock, Entropy, Examined, Guard, Meter, Probe, Recorded, Unmetered
+from gateway.rows import NEVER_PINNED, CardRow
 from gateway.store.batch import Pen
 from gateway.store.committer import Committer
 from gateway.store.database import BadRow, Database, Transaction
@@ -50,6 +52,10 @@ class SqlStore(RowReads, TrailReads, FeedReads):
         """Why nothing can be written until the process starts anew; None while all is well."""
         return self._committer.broken
 
+    def stop(self, reason: str) -> None:
+        """Write and sign nothing more in this process; `broken` is *reason* from now on."""
+        self._committer.stop(reason)
+
     async def record(self, change: Change) -> Recorded:
         """Return once *change* is durable. Raises Stale, Unavailable."""
         recorded = await self._committer.record(change)
@@ -81,7 +87,9 @@ class SqlStore(RowReads, TrailReads, FeedReads):
         """Examine the whole log, row by row, under a checkpoint of it as it stands if one can be signed."""
         with suppress(Unavailable, Malformed, NotProved):  # what is wrong is what the examination finds
             await self.checkpoint()
-        examiner = Examiner(self._database, self._pen.authority, self._pen.identity)
+        cards = [row for row in await self.all(CardRow) if row.authority == self._pen.authority]
+        logs = [parse_card(row.body).log for row in cards if row.pinned_ms != NEVER_PINNED]
+        examiner = Examiner(self._database, self._pen.authority, [*logs, self._pen.identity])
         return await examiner.examine(every_signature=every_signature)
 
     async def own_route(self, peer: str) -> bool:
@@ -116,15 +124,16 @@ async def open_store(
     probe: Probe,
     data_dir: Path,
     meter: Meter | None = None,
+    guard: Guard | None = None,
 ) -> SqlStore:
     """Return the store at *url*, its tables brought up to date.
 
-    A relative path of a SQLite URL begins at *data_dir*.
+    A relative path of a SQLite URL begins at *data_dir*. While *guard* objects, it can be read.
 
     Raises:
         Misconfigured: it cannot be opened, is in use, or belongs to another log.
     """
-    database, outbox = await _open_database(url, data_dir)
+    database, outbox = await open_database(url, data_dir)
     signing = ThreadPoolExecutor(1, "store-signer")
     pen = Pen(authority=authority, origin=origin, signer=signer, clock=clock, probe=probe, signing=signing)
     try:
@@ -138,11 +147,14 @@ async def open_store(
         await database.close()
         raise
     meter = meter or Unmetered()
-    committer = Committer(MeteredDatabase(database, meter), pen, entropy=entropy, outbox=outbox, head=head)
+    committer = Committer(
+        MeteredDatabase(database, meter), pen, entropy=entropy, outbox=outbox, head=head, guard=guard
+    )
     return SqlStore(database, pen, committer, outbox, meter)
 
 
-async def _open_database(url: str, data_dir: Path) -> tuple[Database, OutboxSignal]:
+async def open_database(url: str, data_dir: Path) -> tuple[Database, OutboxSignal]:
+    """Return the database at *url*, and what tells of its outbox. Raises Misconfigured."""
     try:
         parsed = sa.make_url(url)
     except sa.exc.ArgumentError:
@@ -174,7 +186,10 @@ async def _claim(database: Database, pen: Pen) -> None:
             await database.transact(begin)
     _, authority, origin, *_ = (await database.fetch(HEAD))[0]
     if (authority, origin) != (pen.authority, pen.origin):
-        raise Misconfigured(f"store.url: this database holds the log {origin} of {authority}")
+        raise Misconfigured(
+            f"store.url: this database holds the log {origin} of {authority}, and the card names "
+            f"{pen.origin}; if a new epoch was being opened, run art18 audit new-epoch again"
+        )
 
 
 async def _check_signed(database: Database, pen: Pen) -> None:

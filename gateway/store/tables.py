@@ -30,6 +30,7 @@ from gateway.rows import (
     CursorRow,
     DetailRow,
     EnvelopeRow,
+    EpochRow,
     ErasureRow,
     ForkRow,
     HoldRow,
@@ -177,6 +178,7 @@ _KINDS: tuple[Kind[Any], ...] = (
     _kind(BridgeRow, "bridges", "origin", "size", small=False),
     _kind(ComparedRow, "compared", "peer"),
     _kind(ForkRow, "forks", "origin", "size", "code", small=False),
+    _kind(EpochRow, "epochs", "origin", small=False),
     _kind(HoldRow, "holds", "peer", "case"),
     _kind(ErasureRow, "erasures", "id", small=False),
 )

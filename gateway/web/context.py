@@ -10,6 +10,7 @@ from gateway.core.ids import AuthorityId
 from gateway.peering.client import PeerClient
 from gateway.peering.directory import Directory, PinnedPeer
 from gateway.peering.profiles import Publisher
+from gateway.peering.sentry import Sentry
 from gateway.peering.settlement import Settlement
 from gateway.ports import Clock, Entropy, Probe, Store, Unprobed
 from gateway.store.blobs import BlobFolder
@@ -59,6 +60,7 @@ class Context:
         check: what `/readyz` shows.
         figures: what happens here, counted.
         standing: what stands here, for `/metrics`.
+        sentry: what doubts the clock; None where nothing does.
     """
 
     settings: Settings
@@ -77,6 +79,7 @@ class Context:
     check: Callable[[], Awaitable[Sequence[Check]]] = _all_well
     figures: Figures = field(default_factory=Figures)
     standing: Callable[[], Mapping[str, float]] = dict
+    sentry: Sentry | None = None
 
     def settlement(self) -> Settlement:
         """Return what applies events to outgoing messages."""

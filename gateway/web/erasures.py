@@ -4,136 +4,33 @@ Nothing is erased by itself. A proposal names messages one by one; what is confi
 what came on hold or changed in between, which is told. Names are details behind commitments of the entries.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from http import HTTPStatus
 
 from aiohttp import web
 
 from gateway.core import custody
-from gateway.core.delivery import UNFINISHED
 from gateway.core.entry import Draft, parse_entry
 from gateway.core.errors import Malformed, Misuse, Stale, Unavailable
-from gateway.core.ids import AuthorityId, CaseId, MessageId, parse_authority, parse_case_id, parse_message_id
-from gateway.core.machine import MACHINE
-from gateway.core.retention import DAY_MS, Bar, Facts, bar_of, due_bar
-from gateway.core.strict import as_list, as_object, as_text, encode_json, members, parse_object, time_text
-from gateway.ports import Change, MessageFilter, Store
-from gateway.rows import THIS_ENTRY, CaseRow, DetailRow, Direction, ErasureRow, HoldRow, MessageRow
+from gateway.core.ids import parse_message_id
+from gateway.core.retention import DAY_MS, Bar
+from gateway.core.strict import as_text, time_text
+from gateway.ports import Change
+from gateway.rows import THIS_ENTRY, DetailRow, ErasureRow, MessageRow
 from gateway.web.context import CONTEXT, Context
 from gateway.web.documents import flag, query, read_document, respond, respond_part
 from gateway.web.erasing import Erasure, erase
 from gateway.web.middleware import BEARER
+from gateway.web.selection import MOST, Judge, Judged, Selection, selected, truth
 from keys.rest import Box
 
-MOST = 1000
-"""The most messages of one proposal."""
 OPEN_MS = 14 * DAY_MS
 """How long a proposal can be confirmed."""
 
-_PAGE = 500
 _TRIES = 16
 _MAX_NAME = 200
-_TAKEN = "handed_over"
 _PROPOSED, _DONE, _WITHDRAWN = "proposed", "done", "withdrawn"
-
-
-@dataclass(frozen=True, slots=True)
-class _Judged:
-    """A message, and why it is not to be erased; None if it is."""
-
-    row: MessageRow
-    bar: Bar | None
-
-    def view(self) -> dict[str, object]:
-        row = self.row
-        return {
-            "message": row.id,
-            "direction": row.direction,
-            "peer": row.peer,
-            "kind": row.kind,
-            "case": row.case,
-            "recorded": time_text(row.recorded_ms),
-            "barred": self.bar,
-        }
-
-
-@dataclass(slots=True)
-class _Judge:
-    """Judges messages, with what their cases say and which holds there are."""
-
-    context: Context
-    not_taken: bool
-    _holds: frozenset[tuple[AuthorityId, CaseId]] | None = None
-    _cases: dict[tuple[AuthorityId, CaseId], CaseRow | None] = field(default_factory=dict)
-
-    async def named(self, row: MessageRow) -> _Judged:
-        """Judge a message that somebody names."""
-        return _Judged(row, bar_of(await self._facts(row), not_taken=self.not_taken))
-
-    async def due(self, row: MessageRow) -> _Judged:
-        """Judge a message by the policies."""
-        rules, now_ms = self.context.settings.retention.policies, self.context.clock.now_ms()
-        return _Judged(row, due_bar(await self._facts(row), rules, now_ms, not_taken=self.not_taken))
-
-    async def _facts(self, row: MessageRow) -> Facts:
-        store, key = self.context.store, (row.peer, row.case)
-        if self._holds is None:
-            self._holds = frozenset((one.peer, one.case) for one in await store.all(HoldRow))
-        if key not in self._cases:
-            self._cases[key] = await store.get(CaseRow, *key)
-        case = self._cases[key]
-        closed = case is not None and case.state in MACHINE.final
-        return Facts(
-            kind=row.kind,
-            taken=row.direction is Direction.OUT or row.state == _TAKEN,
-            unfinished=row.direction is Direction.OUT and row.state in UNFINISHED,
-            recorded_ms=row.recorded_ms,
-            closed_ms=case.changed_ms if case is not None and closed else None,
-            held=key in self._holds,
-            erased=row.erased_ms is not None,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class _Selection:
-    """The messages of a proposal, and how they were judged: by the policies (*due*), or by name."""
-
-    due: bool
-    not_taken: bool
-    keys: tuple[tuple[Direction, AuthorityId, MessageId], ...]
-
-    @classmethod
-    def of(cls, rows: Sequence[MessageRow], *, due: bool, not_taken: bool) -> "_Selection":
-        return cls(due, not_taken, tuple((row.direction, row.peer, row.id) for row in rows))
-
-    def encode(self) -> str:
-        return encode_json(
-            {"due": self.due, "not_taken": self.not_taken, "messages": [list(key) for key in self.keys]}
-        ).decode()
-
-    @classmethod
-    def parse(cls, text: str) -> "_Selection":
-        found = parse_object(text.encode())
-        keys = ([as_text(part) for part in as_list(item)] for item in as_list(found["messages"]))
-        return cls(
-            bool(found["due"]),
-            bool(found["not_taken"]),
-            tuple((Direction(way), AuthorityId(peer), MessageId(id_)) for way, peer, id_ in keys),
-        )
-
-    async def judged(self, context: Context, row: MessageRow) -> _Judged:
-        """Judge one of them as things stand now."""
-        judge = _Judge(context, self.not_taken)
-        return await (judge.due(row) if self.due else judge.named(row))
-
-    async def rows(self, store: Store) -> AsyncIterator[MessageRow]:
-        """Yield the messages that are there."""
-        for key in self.keys:
-            found = await store.get(MessageRow, *key)
-            if found is not None:
-                yield found
 
 
 async def propose(request: web.Request) -> web.Response:
@@ -141,8 +38,8 @@ async def propose(request: web.Request) -> web.Response:
     dry_run = flag(query(request, "dry_run").get("dry_run"), what="dry_run")
     found = await read_document(request, required=(), optional=("messages", "case", "due", "not_taken", "by"))
     context = request.app[CONTEXT]
-    judge = _Judge(context, _flag(found, "not_taken"))
-    judged, more = await _selected(judge, found)
+    judge = Judge(context, truth(found, "not_taken"))
+    judged, more = await selected(judge, found)
     erasable = [one.row for one in judged if one.bar is None][:MOST]
     told = {"items": [one.view() for one in judged], "erasable": len(erasable), "more": more}
     if dry_run:
@@ -157,7 +54,7 @@ async def propose(request: web.Request) -> web.Response:
         id=context.entropy.uuid4(),
         version=0,
         state=_PROPOSED,
-        selection=_Selection.of(erasable, due="due" in found, not_taken=judge.not_taken).encode(),
+        selection=Selection.of(erasable, due="due" in found, not_taken=judge.not_taken).encode(),
         proposed_by=request[BEARER].id,
         proposed_ms=context.clock.now_ms(),
         changed_ms=context.clock.now_ms(),
@@ -187,7 +84,7 @@ async def show(request: web.Request) -> web.Response:
     """Show a proposal, with what bars each of its messages now."""
     query(request)
     context, row = request.app[CONTEXT], await _proposal(request)
-    selection = _Selection.parse(row.selection)
+    selection = Selection.parse(row.selection)
     judged = [await selection.judged(context, message) async for message in selection.rows(context.store)]
     return respond({**_view(row), "items": [one.view() for one in judged]})
 
@@ -201,14 +98,14 @@ async def confirm(request: web.Request) -> web.Response:
     found = await read_document(request, required=("by",))
     context, row, name = request.app[CONTEXT], await _proposal(request), _name(found["by"])
     await _check_second(context, row, request[BEARER].id, name)
-    erasure, selection = Erasure(request[BEARER].id, row.id), _Selection.parse(row.selection)
+    erasure, selection = Erasure(request[BEARER].id, row.id), Selection.parse(row.selection)
     erased, barred = 0, []
     async for message in selection.rows(context.store):
         bar = await _erased(context, selection, message, erasure)
         if bar is None:
             erased += 1
         elif bar is not Bar.ERASED:
-            barred.append(_Judged(message, bar).view())
+            barred.append(Judged(message, bar).view())
     sealed = custody.box_detail(context.keyring().storage, name.encode())
     entry = Draft(
         event="erasure.confirmed",
@@ -245,7 +142,7 @@ async def withdraw(request: web.Request) -> web.Response:
 
 
 async def _erased(
-    context: Context, selection: _Selection, message: MessageRow, erasure: Erasure
+    context: Context, selection: Selection, message: MessageRow, erasure: Erasure
 ) -> Bar | None:
     """Erase one message, unless something bars it by now; return what does."""
     for _ in range(_TRIES):
@@ -260,55 +157,6 @@ async def _erased(
             continue
         return None
     raise Unavailable("others are changing the same message")
-
-
-async def _selected(judge: _Judge, found: Mapping[str, object]) -> tuple[list[_Judged], bool]:
-    """Return the messages that the document names, judged, and whether there are more that are due."""
-    ways = [name for name in ("messages", "case", "due") if name in found]
-    if len(ways) != 1:
-        raise Malformed("a proposal names messages, or a case, or what is due")
-    store = judge.context.store
-    if "due" in found:
-        if not _flag(found, "due"):
-            raise Malformed("due is true, or not there")
-        return await _due(judge)
-    if "case" in found:
-        case = members(as_object(found["case"]), required=("peer", "id"))
-        where = MessageFilter(peer=parse_authority(case["peer"]), case=parse_case_id(case["id"]))
-        rows = [row async for row in _every(store, where)]
-    else:
-        rows = []
-        for item in as_list(found["messages"]):
-            known = await store.messages_with_id(parse_message_id(item))
-            if not known:
-                raise Misuse(HTTPStatus.NOT_FOUND, "not_found", "there is no such message here")
-            rows += known
-    if len(rows) > MOST:
-        raise Malformed(f"at most {MOST} messages at once")
-    return [await judge.named(row) for row in rows], False
-
-
-async def _due(judge: _Judge) -> tuple[list[_Judged], bool]:
-    """Return what policies make due, and what is due but for a bar that an operator may care about."""
-    judged: list[_Judged] = []
-    due = 0
-    async for row in _every(judge.context.store, MessageFilter()):
-        one = await judge.due(row)
-        if one.bar in {Bar.KEPT, Bar.EARLY, Bar.ERASED, Bar.CASE_OPEN}:
-            continue
-        if due == MOST:
-            return judged, True
-        due += one.bar is None
-        judged.append(one)
-    return judged, False
-
-
-async def _every(store: Store, where: MessageFilter) -> AsyncIterator[MessageRow]:
-    cursor = None
-    while page := await store.messages(where, cursor=cursor, limit=_PAGE):
-        for row in page:
-            yield row
-        cursor = page[-1].entry
 
 
 async def _proposal(request: web.Request) -> ErasureRow:
@@ -353,13 +201,6 @@ def _name(value: object) -> str:
     return name
 
 
-def _flag(found: Mapping[str, object], name: str) -> bool:
-    value = found.get(name, False)
-    if not isinstance(value, bool):
-        raise Malformed(f"{name} is true or false")
-    return value
-
-
 def _view(row: ErasureRow) -> dict[str, object]:
     return {
         "id": row.id,
@@ -368,5 +209,5 @@ def _view(row: ErasureRow) -> dict[str, object]:
         "proposed_by": row.proposed_by,
         "changed": time_text(row.changed_ms),
         "until": time_text(row.proposed_ms + OPEN_MS),
-        "messages": len(_Selection.parse(row.selection).keys),
+        "messages": len(Selection.parse(row.selection).keys),
     }

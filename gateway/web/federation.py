@@ -5,15 +5,18 @@ the middleware; whatever they look up is scoped by it.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import NoReturn
 
 from aiohttp import web
 
 import gateway
 from gateway.core.entry import LATER, Entry, parse_entry
 from gateway.core.envelope import MAX_BYTES, MEDIA_TYPE
-from gateway.core.errors import Malformed, Misuse, NotProved, PeerFault
-from gateway.core.ids import AuthorityId, parse_digest, parse_message_id
+from gateway.core.errors import Malformed, Misuse, NotProved, PeerFault, Unavailable
+from gateway.core.ids import AuthorityId, Digest, parse_digest, parse_message_id
 from gateway.core.proof import MAX_RECEIPT_BYTES, encode_hashes, parse_receipt
+from gateway.core.standing import names_later_epoch
 from gateway.core.strict import members, parse_json, time_text
 from gateway.peering.alarms import raise_alarm
 from gateway.peering.client import BATCH_TYPE, MAX_BATCH, MAX_BATCH_BYTES
@@ -25,6 +28,7 @@ from gateway.web.answers import Answer
 from gateway.web.blobs import blob_routes
 from gateway.web.context import CONTEXT, Context
 from gateway.web.counting import REQUEST_ID, counted
+from gateway.web.epochs import epoch_routes
 from gateway.web.limits import CallerLimits, check_media_type, read_body
 from gateway.web.problems import problem_of, problem_response
 from gateway.web.reception import Reception
@@ -35,9 +39,11 @@ PEER = web.RequestKey("peer", PinnedPeer)
 _RECEPTION: web.AppKey[Reception] = web.AppKey("reception", Reception)
 _LIMITS: web.AppKey[CallerLimits] = web.AppKey("limits", CallerLimits)
 _SEEN: web.AppKey["_Seen"] = web.AppKey("seen")
+_UNKNOWN_LOGS: web.AppKey[dict[tuple[AuthorityId, Digest], int]] = web.AppKey("unknown_logs")
+"""Since when a peer brings receipts of a log that none of its cards up to the pinned one names."""
 _SEEN_MS = 1000
 _MAX_CLOSE_BYTES = 1024
-_ENTRIES = 200
+_UNKNOWN_LOG_S = 30
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -47,6 +53,7 @@ def federation_app(context: Context) -> web.Application:
     limits = context.settings.limits
     app = web.Application(middlewares=[counted("federation"), _peers_only], client_max_size=MAX_BATCH_BYTES)
     app[CONTEXT] = context
+    app[_UNKNOWN_LOGS] = {}
     app[_RECEPTION] = Reception(context)
     app[_SEEN] = _Seen(context)
     app[_LIMITS] = CallerLimits(at_once=limits.peer_requests_at_once, per_s=limits.peer_requests_per_s)
@@ -63,6 +70,7 @@ def federation_app(context: Context) -> web.Application:
             web.get("/v1/profile", _profile, allow_head=False),
             web.get("/v1/ping", _ping, allow_head=False),
             *blob_routes(PEER),
+            *epoch_routes(),
             *witness_routes(PEER),
         ]
     )
@@ -114,7 +122,8 @@ class _Seen:
         if now_ms - self._looked_ms.get(peer, 0) < _SEEN_MS:
             return
         self._looked_ms[peer] = now_ms
-        await reopen(self._context.store, peer)
+        with suppress(Unavailable):  # what cannot be recorded now keeps nobody from being answered
+            await reopen(self._context.store, peer)
 
 
 async def _post_envelope(request: web.Request) -> web.Response:
@@ -192,6 +201,8 @@ async def _post_receipt(request: web.Request) -> web.Response:
         statement = settlement.verify(receipt, message, envelopes, peer.logs)
         await settlement.prove(message, statement, receipt)
     except (NotProved, Malformed, Misuse):  # Misuse: a message in a state in which none was posted
+        if names_later_epoch(receipt, peer.logs):
+            await _unknown_log(request.app, peer)
         await _alarm(context, peer)
         raise PeerFault(422, "not_proved") from None
     return web.Response(status=204)
@@ -210,6 +221,22 @@ async def _sent(context: Context, peer: PinnedPeer, entry: Entry) -> MessageRow:
 async def _alarm(context: Context, peer: PinnedPeer) -> None:
     """Tell an operator that *peer* sent a receipt that does not hold (protocol §9)."""
     await raise_alarm(context.store, context.clock, "receipt_not_proved", peer.row.authority, "later receipt")
+
+
+async def _unknown_log(app: web.Application, peer: PinnedPeer) -> NoReturn:
+    """Have *peer* come again with a receipt of a later epoch than any pinned card of it names.
+
+    Its newest card may name it. If that has been looked at and does not, an operator is told.
+
+    Raises:
+        PeerFault: 425 `unknown_log`.
+    """
+    context, authority, since = app[CONTEXT], peer.row.authority, app[_UNKNOWN_LOGS]
+    now_ms = context.clock.now_ms()
+    context.cards_wanted(authority)
+    if now_ms - since.setdefault((authority, peer.card.sha256), now_ms) >= 1000 * _UNKNOWN_LOG_S:
+        await _alarm(context, peer)
+    raise PeerFault(425, "unknown_log", retry_after_s=_UNKNOWN_LOG_S)
 
 
 async def _consistency(request: web.Request) -> web.Response:

@@ -97,7 +97,7 @@ async def check(request: web.Request) -> web.Response:
         problems.append(fault.code)
     except (Malformed, Untrusted):
         problems.append("bad_profile")
-    if offered is not None:
+    if offered is not None or "newer_card" in problems:
         context.cards_wanted(peer.row.authority)
     shown = {name: answer[name] for name in ("authority", "time", "version") if name in answer}
     return respond(

@@ -34,18 +34,19 @@ def witness_routes(peer: web.RequestKey[PinnedPeer]) -> list[web.RouteDef]:
         try:
             found = await _witness(context).consider(request[peer], submission)
         except UnknownLog:
+            context.cards_wanted(request[peer].row.authority)  # of a new epoch, perhaps
             raise PeerFault(404, "not_found") from None
         except Untrusted:
             raise PeerFault(403, "not_signed") from None
         match found:
             case str(lines):
                 return web.Response(text=lines)
-            case Elsewhere(size):
+            case Contradicts(begun=True):
+                raise PeerFault(422, "two_roots")
+            case Elsewhere(size) | Contradicts(size):
                 body = f"{size}\n".encode("ascii")
                 headers = {"Content-Type": SIZE_TYPE}
                 return web.Response(status=HTTPStatus.CONFLICT, body=body, headers=headers)
-            case Contradicts():
-                raise PeerFault(409, "two_roots")
             case Unconnected():
                 raise PeerFault(422, "not_consistent")
             case _:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import structlog
 
@@ -43,7 +43,12 @@ class CardKeeper:
         self._wanted: set[AuthorityId] = set()
         self._wake = asyncio.Event()
         self._again_s: dict[AuthorityId, float] = {}
+        self._looks: list[Callable[[PeerClient, AuthorityId], Awaitable[None]]] = []
         self._slots = asyncio.Semaphore(_AT_ONCE)
+
+    def also(self, look: Callable[[PeerClient, AuthorityId], Awaitable[None]]) -> None:
+        """Have *look* called with each peer that is looked at, after its cards; again if it fails."""
+        self._looks.append(look)
 
     def wanted(self, peer: AuthorityId) -> None:
         """Look at *peer* soon."""
@@ -92,3 +97,9 @@ class CardKeeper:
             await follow(client, peer.card, store=store, directory=directory, clock=clock)
             # After the card, since the profile may be under a key that only the new one has.
             await follow_profile(client, authority, store=store, directory=directory, clock=clock)
+            for look in self._looks:
+                try:
+                    await look(client, authority)
+                except Unavailable:
+                    self._wanted.add(authority)  # it was there, and something is left to do
+                    raise

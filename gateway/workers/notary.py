@@ -38,7 +38,7 @@ _AT_ONCE = 8
 _log = structlog.get_logger(__name__)
 
 
-async def _no_doubt(_peer: PinnedPeer, _client: PeerClient) -> None:
+async def _nothing(_peer: PinnedPeer, _client: PeerClient) -> None:
     """Nothing is made of it."""
 
 
@@ -58,6 +58,7 @@ class Notary:
         witness: ours, with store, directory and clock.
         dial: a client for one peer.
         outside: the witnesses that are no peers.
+        met: told, over an open client, of each peer that is visited, before it is asked for anything.
         doubt: told, over an open client, of a peer whose witness has seen another log than ours.
     """
 
@@ -67,13 +68,15 @@ class Notary:
         dial: Callable[[PinnedPeer], PeerClient],
         *,
         outside: Sequence[Cosigner] = (),
-        doubt: Callable[[PinnedPeer, PeerClient], Awaitable[None]] = _no_doubt,
+        met: Callable[[PinnedPeer, PeerClient], Awaitable[None]] = _nothing,
+        doubt: Callable[[PinnedPeer, PeerClient], Awaitable[None]] = _nothing,
     ) -> None:
         self._witness = witness
         self._store = witness.store
         self._directory = witness.directory
         self._dial = dial
         self._outside = outside
+        self._met = met
         self._doubt = doubt
         self._lines: dict[AuthorityId, _Line] = {}
         self._again_s: dict[str, float] = {}
@@ -120,6 +123,7 @@ class Notary:
             await self._hang_up(authority)
             return
         line = await self._connected(peer)
+        await self._met(peer, line.client)
         witness = peer.card.witness
         cosigner = Cosigner(witness.name, witness.verifiers, line.client.add_checkpoint)
         if await self._cosigned(cosigner) in CONFLICTS:

@@ -19,7 +19,7 @@ from gateway.web.context import Check
 from gateway.web.figures import Figures
 from tests.support.hooks import Hook, open_hook
 
-WELL = ("database", "log", "keys", "disk", "peers", "witnesses")
+WELL = ("database", "log", "keys", "clock", "disk", "peers", "witnesses")
 
 
 @dataclass
@@ -52,6 +52,7 @@ async def node(tmp_path: Path) -> AsyncIterator[Node]:
             directory=hook.context.directory,
             identity=Identity(hook.party.keyring),
             clock=hook.clock,
+            sentry=hook.sentry,
         )
         yield Node(hook, health)
 
@@ -73,6 +74,13 @@ async def test_a_log_that_is_broken_or_cannot_be_written(node, monkeypatch):
     node.store._committer.broken = "the committer has ended"
     assert await node.problems() == {"log": Check("log", "the committer has ended")}
     assert node.health.standing()["log_writable"] == 0
+
+
+async def test_a_clock_that_has_jumped_is_told_as_such_and_not_as_a_log_that_cannot_be_written(node):
+    node.hook.steady.stepped_ms -= 6 * 60_000
+    assert set(await node.problems()) == {"clock"}
+    node.hook.steady.stepped_ms = 0
+    assert await node.problems() == {}
 
 
 async def test_a_database_that_cannot_be_read_or_does_not_answer(node, monkeypatch):

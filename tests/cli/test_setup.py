@@ -13,12 +13,12 @@ from click.testing import CliRunner
 
 from gateway.app.identity import check_keys
 from gateway.app.own_card import read_card
+from gateway.app.renewal import KNOWN_MS
 from gateway.cli import card as card_commands
 from gateway.cli import foundation
 from gateway.cli.drafts import read_draft
 from gateway.cli.fetching import file_name
 from gateway.cli.program import COMMANDS, art18
-from gateway.cli.renewal import KNOWN_MS
 from gateway.cli.terminal import plain
 from gateway.cli.uploads import AttachedFile
 from gateway.config import load

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from gateway.core import delivery
@@ -14,11 +16,13 @@ from gateway.core.delivery import (
     DropEnvelopes,
     HoldFollowers,
     Log,
+    Lost,
     Proved,
     Release,
     Reseal,
     Resealed,
     Retry,
+    SealAgain,
     Silent,
     State,
 )
@@ -49,6 +53,9 @@ LETTERS = {
     "C": Calm("undetermined"),
     "L": Alarm("late_acceptance"),
     "K": Alarm("contradiction"),
+    "p": Log("delivery.repeated", "ok"),
+    "S": SealAgain(),
+    "G": Alarm("lost_by_peer"),
 }
 
 # Where each event leads from each state, and with which effects; a dot where it must not happen.
@@ -65,6 +72,8 @@ silent              undetermined:UH-A undetermined:     accepted:     handed_ove
 resealed            queued:           .                 .             .              .          .
 block               held:hD-          .                 .             .              .          .
 retry               queued:t          undetermined:t    .             .              .          .
+lost                .                 .                 queued:pS     queued:pS      .          .
+lost_for_good       .                 .                 accepted:G    handed_over:G  .          .
 """
 NEVER_POSTED = """
 event    held         cancelled
@@ -110,6 +119,8 @@ def event_of(cue: Cue) -> delivery.Event:
         Cue.RELEASE: Release(LATER_MS),
         Cue.CANCEL: Cancel(),
         Cue.RETRY: Retry(),
+        Cue.LOST: Lost(),
+        Cue.LOST_FOR_GOOD: Lost(kept=False),
     }
     return others.get(cue) or Proved(statement(cue.value))
 
@@ -126,7 +137,8 @@ def test_every_row_of_the_table_has_its_clause():
 @pytest.mark.parametrize(("state", "cue"), [key for key, cell in CELLS.items() if cell != "."])
 def test_each_row(state: State, cue: Cue):
     to, _, letters = CELLS[state, cue].partition(":")
-    after, effects = delivery.step(expired(state), event_of(cue), NOW_MS, 0.5)
+    expires_ms = NOW_MS + (cue in {Cue.LOST, Cue.LOST_FOR_GOOD})
+    after, effects = delivery.step(Delivery(state, expires_ms), event_of(cue), NOW_MS, 0.5)
     assert after.state == to
     assert effects == tuple(LETTERS[letter] for letter in letters)
 
@@ -203,3 +215,14 @@ def test_a_retry_is_due_now_and_goes_on_counting():
 def test_a_released_message_expires_when_it_says_now():
     after, _ = delivery.step(expired(State.HELD), Release(LATER_MS), NOW_MS, 0.5)
     assert after == Delivery(State.QUEUED, expires_ms=LATER_MS, next_ms=NOW_MS)
+
+
+def test_what_a_peer_lost_is_due_now_and_known_to_have_been_in_other_envelopes():
+    after, _ = delivery.step(Delivery(State.HANDED_OVER, expires_ms=LATER_MS), Lost(), NOW_MS, 0.5)
+    assert after == Delivery(State.QUEUED, expires_ms=LATER_MS, attempt=1, next_ms=NOW_MS)
+
+
+def test_what_has_expired_since_is_not_posted_again():
+    before = expired(State.ACCEPTED)
+    assert delivery.step(before, Lost(), NOW_MS, 0.5) == (before, (Alarm("lost_by_peer"),))
+    assert delivery.step(replace(before, expires_ms=NOW_MS + 1), Lost(), NOW_MS, 0.5)[0].state is State.QUEUED

@@ -11,7 +11,8 @@ import pytest
 import schemas
 from gateway.core.bundle import MANIFEST, Broken, Cover, Part, encode_bundle, parse_bundle
 from gateway.core.errors import Malformed
-from gateway.core.evidence import CODES, examine
+from gateway.core.evidence import examine
+from gateway.core.examination import CODES
 from gateway.core.strict import sha256
 from gateway.core.trust import Book, Trust, parse_policy, parse_root
 from schemas.evidence import reading
@@ -98,6 +99,11 @@ def test_without_the_roots_it_is_consistent_and_authenticates_nobody(trust, stra
     assert found.failure is None
     assert found.strangers == strangers
     assert not found.holds
+    told = [one for one in found.findings if one.what in {"signed", "logged"}]
+    assert {one.proved: one.about["authority"] in strangers for one in told} == {
+        proved: not proved for proved in {one.about["authority"] not in strangers for one in told}
+    }
+    assert all("Whoever calls itself" in one.text for one in told if not one.proved)
 
 
 def test_the_same_content_gives_the_same_bytes_and_reads_as_it_was():

@@ -47,6 +47,7 @@ def test_without_the_root_nobody_is_accused():
     found = examined(item(), trust=Trust())
     assert found.failure is None
     assert found.strangers == ("qn.moj",)
+    assert not found.findings[0].proved
     assert not found.holds
 
 

@@ -66,8 +66,8 @@ def test_an_old_size_above_the_checkpoint_is_no_submission():
 
 
 @pytest.mark.parametrize("old", [0, 3, 12])
-def test_two_roots_for_one_size_are_noticed_whatever_the_submission_says(old):
-    assert judge(Submission(old, (), ""), head(12, FORKED), head(12)) == Contradicts()
+def test_two_roots_for_one_size_are_noticed_wherever_the_proof_begins(old):
+    assert judge(Submission(old, (), ""), head(12, FORKED), head(12)) == Contradicts(12, old == 12)
 
 
 def test_a_repeated_checkpoint_is_cosigned_again():

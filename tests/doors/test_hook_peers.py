@@ -124,9 +124,10 @@ async def test_suspending_and_activating_are_logged_once(hook):
 
 async def test_checking_a_peer_says_what_is_wrong(tmp_path):
     us = make_authority(US)
+    wanted: list[str] = []
     async with (
         open_door(tmp_path / "peer", make_authority(PEER)) as door,
-        open_hook(tmp_path / "us", peers=(door.party.card,)) as hook,
+        open_hook(tmp_path / "us", peers=(door.party.card,), wanted=wanted) as hook,
     ):
 
         async def problems() -> list[str]:
@@ -143,6 +144,10 @@ async def test_checking_a_peer_says_what_is_wrong(tmp_path):
         door.clock.time_ms = hook.clock.time_ms + 6 * 60 * 1000
         assert await problems() == ["clock_apart"]
         door.clock.time_ms = hook.clock.time_ms
+        assert wanted == []
+        door.context.directory.replace_own(door.party.next_epoch().card)
+        assert await problems() == ["newer_card"]
+        assert wanted == [PEER], "and it is looked at soon"
         await door.set_state(us, state="suspended")
         assert await problems() == ["suspended"]
         assert hook.counts() == before

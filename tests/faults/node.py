@@ -26,7 +26,7 @@ class Killer:
                 os.kill(os.getpid(), signal.SIGKILL)
 
 
-def serve(config_file: str, kill: str | None) -> None:
+def serve(config_file: str, kill: str | None, unwitnessed: str | None = None) -> None:
     """Run the node of *config_file*; its `ready` lines go to node.ready beside it, its log to node.log."""
     folder = Path(config_file).parent
     for number, name, flags in (
@@ -43,6 +43,6 @@ def serve(config_file: str, kill: str | None) -> None:
         point, _, passing = kill.rpartition(":")
         probe = Killer(point, int(passing))
     try:
-        run(config.load(Path(config_file)), probe=probe)
+        run(config.load(Path(config_file)), probe=probe, unwitnessed=unwitnessed)
     except GatewayFault as fault:
         raise SystemExit(str(fault)) from None

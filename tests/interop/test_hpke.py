@@ -1,12 +1,10 @@
 """What we seal, others open; what they seal, we open (RFC 9180, draft-ietf-hpke-pq).
 
 The others: an implementation from the standards (hpke.py), itself held against the published vector of
-exactly our suite; and Go's crypto/hpke, where Go 1.26 or newer is at hand.
+exactly our suite; and Go's crypto/hpke.
 """
 
 import json
-import os
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -15,7 +13,7 @@ from cryptography.exceptions import InvalidTag
 
 from keys.errors import CannotOpen
 from keys.sealing import SealingKey, check_sealing_public, seal
-from tests.interop import hpke
+from tests.interop import golang, hpke
 
 SEED = bytes(range(32))
 KEY = SealingKey.from_bytes(hpke.expand_seed(SEED))
@@ -45,25 +43,10 @@ class TestFromTheStandards:
             KEY.open(hpke.seal(KEY.public, b"content", INFO, aad=b"a"), INFO)
 
 
-def go(*arguments):
-    """Run Go apart from the network and from any module; returns what it printed."""
-    program = shutil.which("go")
-    if not program:
-        pytest.skip("go is not on the PATH")
-    offline = os.environ | {"GOPROXY": "off", "GOTOOLCHAIN": "local", "GOWORK": "off", "GOFLAGS": ""}
-    done = subprocess.run(
-        [program, *arguments], env=offline, capture_output=True, text=True, check=False, timeout=300
-    )
-    return done.stdout.strip() if done.returncode == 0 else None
-
-
 @pytest.fixture(scope="module")
 def vector():
     """The published vector of our suite, as the draft's authors made it; Go carries a copy."""
-    root = go("env", "GOROOT")
-    path = Path(root or "") / "src/crypto/hpke/testdata/hpke-pq.json"
-    if not root or not path.is_file():
-        pytest.skip("this go carries no vectors of draft-ietf-hpke-pq")
+    path = golang.ROOT / "src/crypto/hpke/testdata/hpke-pq.json"
     suite = {"mode": 0, "kem_id": hpke.KEM, "kdf_id": hpke.KDF, "aead_id": hpke.AEAD}
     found = [one for one in json.loads(path.read_bytes()) if suite.items() <= one.items()]
     assert len(found) == 1
@@ -100,10 +83,7 @@ class TestPublishedVector:
 @pytest.fixture(scope="module")
 def peer(tmp_path_factory):
     """Return a function that asks the program hpke.go."""
-    if not go("list", "crypto/hpke"):
-        pytest.skip("this go is older than crypto/hpke (1.26)")
-    program = tmp_path_factory.mktemp("go") / "hpke"
-    assert go("build", "-o", str(program), str(Path(__file__).parent / "hpke.go")) is not None
+    program = golang.build(Path(__file__).parent / "hpke.go", tmp_path_factory.mktemp("go"))
 
     def ask(op, key, info=b"", data=b""):
         request = json.dumps({"op": op, "key": key.hex(), "info": info.hex(), "data": data.hex()})

@@ -14,10 +14,11 @@ from gateway.core.envelope import Envelope, Header, build_envelope, encode_conte
 from gateway.core.ids import AuthorityId, Digest, MessageId
 from gateway.core.message import TYPE, SignedMessage, sign_message
 from gateway.core.note import LogIdentity, WitnessIdentity
+from gateway.core.standing import next_origin
 from gateway.core.strict import sha256, time_text
 from gateway.ports import Change, Store
 from gateway.rows import CardRow, PeerRow
-from keys.signing import SigningKey
+from keys.signing import LogKeys, SigningKey
 from keys.stream import new_stream_key
 from keys.vault import Keyring
 from tests.support.streams import sealed
@@ -40,6 +41,27 @@ class FixedClock:
 
     def now_ms(self) -> int:
         return self.time_ms
+
+
+@dataclass
+class FixedSteady:
+    """The clock that counts from the boot, which a test sets."""
+
+    time_ms: int = 3_600_000
+
+    def boot_ms(self) -> int:
+        return self.time_ms
+
+
+@dataclass
+class PassingSteady:
+    """The clock that counts from the boot, while *clock* goes on; a test says how far that has stepped."""
+
+    clock: FixedClock
+    stepped_ms: int = 0
+
+    def boot_ms(self) -> int:
+        return self.clock.time_ms - NOW_MS + 3_600_000 - self.stepped_ms
 
 
 @dataclass
@@ -89,6 +111,12 @@ class Party:
         }
         plan = replace(plan_of(self.card), **(members | changes))
         return replace(self, keyring=keyring, card=parse_card(build_card(plan, [self.root])))
+
+    def next_epoch(self) -> "Party":
+        """Return the authority with a successor card that names the next epoch of its log."""
+        keys, origin = LogKeys.generate(), next_origin(self.origin)
+        log = LogIdentity(origin, keys.ed.public, keys.lattice.public)
+        return self.succeeded(replace(self.keyring, log=keys), log=log)
 
 
 WINDOW = Window(NOW_MS - 30 * DAY_MS, NOW_MS + 700 * DAY_MS)

@@ -21,6 +21,7 @@ from gateway.core.entry import Draft
 from gateway.core.ids import AuthorityId, MessageId
 from gateway.peering.client import PeerClient
 from gateway.peering.directory import Directory
+from gateway.peering.sentry import Sentry
 from gateway.peering.settlement import Settlement
 from gateway.ports import Change, EntryFilter
 from gateway.rows import BlobRow, Direction, MessageRow, PeerRow
@@ -40,6 +41,7 @@ from tests.support.authorities import (
     FixedClock,
     FixedEntropy,
     Party,
+    PassingSteady,
     Posted,
     card_row,
     make_authority,
@@ -108,6 +110,8 @@ class Hook:
     folder: Path
     clock: FixedClock
     vault: Keyring
+    sentry: Sentry
+    steady: PassingSteady
     client: TestClient[Any, Any] = field(init=False)
     token: str = ""
 
@@ -252,6 +256,9 @@ async def open_hook(
     several can be open, as the processes of one authority.
     """
     party, clock, entropy = make_authority(US), FixedClock(), FixedEntropy()
+    steady = PassingSteady(clock)
+    sentry = Sentry(clock, steady)
+    sentry.admit()
     blobs = _blobs(folder)
     log = party.keyring.log
     figures = Figures()
@@ -264,6 +271,7 @@ async def open_hook(
         clock=clock,
         entropy=entropy,
         meter=figures,
+        guard=sentry,
     ) as store:
         if not await store.all(PeerRow):
             await store.record(Change(name="own_card", puts=(card_row(party.card),)))
@@ -292,8 +300,9 @@ async def open_hook(
             cards_wanted=(wanted if wanted is not None else []).append,
             check=lambda: asyncio.sleep(0, checks),
             figures=figures,
+            sentry=sentry,
         )
-        hook = Hook(party, context, store, folder, clock, party.keyring)
+        hook = Hook(party, context, store, folder, clock, party.keyring, sentry, steady)
         hook.token = await hook.bearer(*Scope)
         async with TestClient(TestServer(hook_app(context))) as hook.client:
             yield hook

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gateway.core.entry import Draft, encode_entry
-from gateway.core.errors import Stale
+from gateway.core.errors import Stale, Unavailable
 from gateway.core.event import FEED_TYPES, TELLINGS, Event, members_of, type_of
 from gateway.core.ids import AuthorityId, CaseId, MessageId
 from gateway.core.merkle import Frontier, consistency, inclusion, leaf_hash, root
@@ -81,10 +81,13 @@ class MemoryStore:
     disk: Disk = field(default_factory=Disk)
     probe: Callable[[str], None] = lambda _: None
     dead: bool = False
+    broken: str | None = None
     outbox: OutboxSignal = field(default_factory=OutboxSignal)
     growth: GrowthSignal = field(default_factory=GrowthSignal)
 
     async def record(self, change: Change) -> Recorded:
+        if self.broken is not None:
+            raise Unavailable(self.broken)
         moved = self._moved(change)  # Stale before anything is written
         self._reached(f"{change.name}.before_commit")
         for place, row in moved.items():
@@ -99,6 +102,9 @@ class MemoryStore:
             self.growth.notify()
         self._reached(f"{change.name}.after_commit")
         return Recorded(entries=entries, receipt=receipt)
+
+    def stop(self, reason: str) -> None:
+        self.broken = reason
 
     def _reached(self, point: str) -> None:
         try:

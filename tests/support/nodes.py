@@ -16,6 +16,7 @@ from unittest import mock
 import aiohttp
 from click.testing import CliRunner
 
+from gateway.app import epoch
 from gateway.cli import card, foundation, program
 from keys.passwords import LEAST
 from tests.faults.node import serve
@@ -44,7 +45,12 @@ def art18(*words: str) -> str:
 def cheap_passphrases() -> Iterator[None]:
     """Let key stores that are made in this process cost little: what is tested is what is in them."""
     with contextlib.ExitStack() as patched:
-        for module, name in ((foundation, "write_vault"), (foundation, "write_root"), (card, "write_vault")):
+        for module, name in (
+            (foundation, "write_vault"),
+            (foundation, "write_root"),
+            (card, "write_vault"),
+            (epoch, "write_vault"),
+        ):
             cheap = partial(getattr(module, name), strength=LEAST)
             patched.enter_context(mock.patch.object(module, name, cheap))
         yield
@@ -72,6 +78,17 @@ class Place:
     @property
     def token(self) -> str:
         return (self.folder / "cli.token").read_text().strip()
+
+    def elsewhere(self, folder: Path) -> "Place":
+        """Return the same authority with a copy of its data folder, and doors at other ports."""
+        place = replace(self.copied(folder), federation=free_port(), hook=free_port())
+        path = Path(place.config)
+        text = path.read_text()
+        for old, new in ((self.federation, place.federation), (self.hook, place.hook)):
+            assert text.count(f"port = {old}\n") == 1
+            text = text.replace(f"port = {old}\n", f"port = {new}\n")
+        path.write_text(text)
+        return place
 
     def copied(self, folder: Path) -> "Place":
         """Return the same authority with a copy of its data folder."""
@@ -101,15 +118,17 @@ class Node:
         self.place, self._child = place, child
 
     @classmethod
-    async def started(cls, place: Place, *, kill: str | None = None) -> "Node":
+    async def started(
+        cls, place: Place, *, kill: str | None = None, unwitnessed: str | None = None
+    ) -> "Node":
         """Start the node; with *kill* (`POINT:N`) it ends itself there."""
-        return cls(place, await asyncio.to_thread(cls._started, place, kill))
+        return cls(place, await asyncio.to_thread(cls._started, place, kill, unwitnessed))
 
     @staticmethod
-    def _started(place: Place, kill: str | None) -> BaseProcess:
+    def _started(place: Place, kill: str | None, unwitnessed: str | None) -> BaseProcess:
         lines = place.folder / "node.ready"
         lines.unlink(missing_ok=True)
-        child = _FORKS.Process(target=serve, args=(place.config, kill), daemon=True)
+        child = _FORKS.Process(target=serve, args=(place.config, kill, unwitnessed), daemon=True)
         child.start()
         while not lines.exists() or lines.read_text().count("ready ") < READY_DOORS:
             child.join(_LOOK_S)

@@ -16,11 +16,13 @@ from gateway.core.entry import Draft, parse_entry
 from gateway.core.errors import Malformed, NotProved
 from gateway.core.ids import AuthorityId, Digest, MessageId
 from gateway.core.proof import Receipt
+from gateway.core.standing import EVENT as EPOCH
+from gateway.core.standing import epoch_of
 from gateway.core.strict import sha256, time_text
 from gateway.peering.directory import Directory, PinnedPeer
 from gateway.peering.replies import PeerUnavailable, Reply
 from gateway.peering.settlement import Settlement
-from gateway.ports import Change, Entropy, Store
+from gateway.ports import Change, Entropy, EntryFilter, Store
 from gateway.rows import THIS_ENTRY, BlobRow, Direction, MessageRow, NoticeRow, PeerRow, UploadRow
 from gateway.store.blobs import BlobFolder
 from gateway.web.context import Context
@@ -227,7 +229,10 @@ LOST = PeerUnavailable("timeout")
 GONE = PeerUnavailable("unreachable")
 """In a script: the request does not arrive."""
 
-Scripted = Reply | Exception | Callable[[], Any]
+NO_EPOCH = Receipt(b"", "")
+"""In a script: there is none."""
+
+Scripted = Reply | Receipt | Exception | Callable[[], Any]
 
 
 @dataclass
@@ -294,6 +299,19 @@ class SimulatedPeer:
             "receipt", about, lambda: self.there.take_receipt(self.sender, receipt)
         )
         return found
+
+    async def epoch(self, number: int | None = None) -> Receipt | None:
+        store = self.there.store
+
+        async def sound() -> Receipt | None:
+            wanted = number or epoch_of(self.there.party.origin)
+            for logged in await store.entries(EntryFilter(event=EPOCH)):
+                if dict(parse_entry(logged.leaf).extra)["epoch"] == wanted:
+                    return await store.receipt(logged.index)
+            return None
+
+        found: Receipt | None = await self._called("epoch", number, sound)
+        return None if found is NO_EPOCH else found
 
     async def put_blob(self, digest: Digest, size: int, path: Path) -> Reply:
         found: Reply = await self._called(

@@ -145,6 +145,18 @@ async def test_a_witness_that_stands_elsewhere_is_asked_again_from_there(doors: 
     assert (await there.store.get(WitnessedRow, here.party.origin)).size == size
 
 
+async def test_a_witness_whose_answer_was_lost_is_asked_for_it_again(doors: tuple[Door, Door]) -> None:
+    here, there = doors
+    await visit(here, there.party.id)
+    row = await here.store.get(WitnessRow, there.party.card.witness.name)
+    (lost,) = await here.store.newest_cosigned()
+    await here.store.record(Change(name="test", deletes=(row, lost)))
+    await visit(here, there.party.id)
+    (again,) = await here.store.newest_cosigned()
+    assert (again.size, again.witness) == (lost.size, lost.witness)
+    assert (await here.store.get(WitnessRow, row.name)).problem is None
+
+
 async def test_a_witness_that_has_seen_more_of_our_log_raises_doubt(doors: tuple[Door, Door]) -> None:
     here, there = doors
     leaves = [leaf_hash(b"%d" % number) for number in range(50)]
