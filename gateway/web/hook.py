@@ -105,6 +105,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/audit/forks", Scope.AUDIT, witnesses.forks),
     Route("GET", "/erasures", Scope.ADMIN, erasures.index),
     Route("POST", "/erasures", Scope.ADMIN, erasures.propose),
+    Route("POST", "/erasures/preview", Scope.ADMIN, erasures.preview),
     Route("GET", "/erasures/{id}", Scope.ADMIN, erasures.show),
     Route("POST", "/erasures/{id}/confirm", Scope.ADMIN, erasures.confirm),
     Route("POST", "/erasures/{id}/withdraw", Scope.ADMIN, erasures.withdraw),
