@@ -13,6 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import IO
 
+from gateway.cli.hands import hands_for, runs
 from gateway.core.entry import parse_entry
 from gateway.core.errors import Malformed
 from gateway.core.export import (
@@ -74,19 +75,36 @@ def first_line(lines: Iterator[bytes]) -> Header:
 
 def verify_lines(check: Check, header: Header, lines: Iterator[bytes], told: Told) -> None:
     """Verify the *lines* after the header. Raises Unsound, Malformed."""
-    count = None
-    while count is None and (some := list(islice(lines, PIECE))):
-        if (count := parse_end(some[-1])) is not None:
-            del some[-1]
-        if header.form == LEAVES:
-            check.take_leaves(some)
-        else:
-            for line in some:
+    pieces = _Pieces(lines)
+    if header.form == LEAVES:
+        hands = hands_for(header.end - header.start)
+        for run in runs(header.authority, header.start, iter(pieces), hands):
+            check.join(run)
+            told(check.count)
+    else:
+        for piece in pieces:
+            for line in piece:
                 check.take(parse_line(line))
-        told(check.count)
+            told(check.count)
     if next(lines, None) is not None:
         raise Unsound(Problem.COUNT)
-    check.end(count)
+    check.end(pieces.count)
+
+
+class _Pieces:
+    """The entries of an export, a piece at a time; `count` is what its last line says, None without one."""
+
+    def __init__(self, lines: Iterator[bytes]) -> None:
+        self._lines = lines
+        self.count: int | None = None
+
+    def __iter__(self) -> Iterator[list[bytes]]:
+        while self.count is None and (some := list(islice(self._lines, PIECE))):
+            if (count := parse_end(some[-1])) is not None:
+                self.count = count
+                del some[-1]
+            if some:
+                yield some
 
 
 @contextmanager

@@ -26,7 +26,7 @@ from gateway.core.merkle import (
 )
 from gateway.core.note import Checkpoint, LogIdentity, verify_checkpoint, verify_cosignature
 from gateway.core.signed_note import Signature, VerifierKey, parse_note
-from gateway.core.soundness import Leaves, Problem, Unsound
+from gateway.core.soundness import Leaves, Problem, Run, Unsound
 from gateway.core.strict import (
     INTEGER_LIMIT,
     as_integer,
@@ -250,10 +250,10 @@ class Check:
             raise Unsound(Problem.PROOF, 0, header.start) from None
         self._leaves = Leaves(header.authority, before)
 
-    def take_leaves(self, leaves: Sequence[bytes]) -> None:
+    def join(self, run: Run) -> None:
         """Take the entries that follow, of the form `leaves`. Raises Unsound."""
-        self.count += len(leaves)
-        self._leaves.take(leaves)
+        self.count += run.count
+        self._leaves.join(run)
 
     def take(self, line: Line) -> None:
         """Take the entry that follows, of the form `entries`. Raises Unsound."""

@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from typing_extensions import override
+
 from gateway.core.entry import ANSWERING
 from gateway.core.errors import Malformed, NotProved
 from gateway.core.forms import Forms, WrongAuthority
 from gateway.core.ids import AuthorityId
-from gateway.core.merkle import Frontier, cover, leaf_hash, levels, node_hash
+from gateway.core.merkle import Frontier, cover, leaf_hash, levels, node_hash, roots_from
 from gateway.core.strict import b64, parse_time
 
 PIECE = 4096
@@ -75,6 +77,11 @@ class Unsound(NotProved):
         self.until = until if until is not None or entry is None else entry + 1
         super().__init__(f"{problem.value}{self._place()}")
 
+    @override
+    def __reduce__(self) -> "tuple[type[Unsound], tuple[Problem, int | None, int | None]]":
+        """Let it be told by one process to another."""
+        return (Unsound, (self.problem, self.entry, self.until))
+
     def _place(self) -> str:
         if self.entry is None or self.until is None:
             return ""
@@ -83,12 +90,34 @@ class Unsound(NotProved):
         return f": one of the entries {self.entry} to {self.until - 1}"
 
 
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What leaves from *start* on come to, looked at apart from those before them.
+
+    `roots` are the complete subtrees that they make, from left to right; `first` and `last` their times.
+    """
+
+    start: int
+    count: int
+    roots: tuple[tuple[int, bytes], ...]
+    first: str
+    last: str
+
+
+def run_of(authority: AuthorityId, start: int, leaves: Sequence[bytes]) -> Run:
+    """Return what *leaves*, at least one, come to; in whatever process. Raises Unsound."""
+    found = Leaves(authority)
+    found.read(leaves, start)
+    hashes = [leaf_hash(leaf) for leaf in leaves]
+    return Run(start, len(leaves), tuple(roots_from(start, hashes)), found.first, found.last)
+
+
 class Leaves:
     """A log of *authority*, or a run of it, from its leaves alone; `frontier` is the tree so far."""
 
     def __init__(self, authority: AuthorityId, frontier: Frontier | None = None) -> None:
         self._forms = Forms(authority)
-        self._time = ""
+        self.first = self.last = ""
         self.frontier = frontier or Frontier()
 
     def take(self, leaves: Sequence[bytes]) -> None:
@@ -96,12 +125,22 @@ class Leaves:
         self.read(leaves, self.frontier.size)
         self.frontier = self.frontier.extended([leaf_hash(leaf) for leaf in leaves])
 
+    def join(self, run: Run) -> None:
+        """Take the run that follows. Raises Unsound."""
+        if run.first < self.last:
+            raise Unsound(Problem.TIME, run.start)
+        self.last = run.last
+        for level, digest in run.roots:
+            self.frontier = self.frontier.grafted(level, digest)
+
     def read(self, leaves: Sequence[bytes], first: int) -> None:
         """Look at the form of *leaves*, and at their times; the tree is not touched. Raises Unsound."""
         found = self._forms.read(leaves)
         for index, time in enumerate(found.times, first):
-            if time != self._time:
-                self._time = _later(time, self._time, index)
+            if time != self.last:
+                self.last = _later(time, self.last, index)
+        if not self.first and found.times:
+            self.first = found.times[0]
         if found.fault is not None:
             raise Unsound(_said(found.fault), first + len(found.times))
 

@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="rounds of messages; pair and nodes take turns")
     parser.add_argument("--count", type=int, default=1500, help="messages in each round")
     parser.add_argument("--mib", type=int, default=1024, help="size of the attachment")
-    parser.add_argument("--entries", type=int, default=200_000, help="how large a log becomes")
+    parser.add_argument("--entries", type=int, default=1_000_000, help="how large a log becomes")
     parser.add_argument("--json", type=Path, help="write the figures to this file too")
     options = parser.parse_args()
     parts = {
