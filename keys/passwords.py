@@ -9,6 +9,7 @@ sealed under the first does not open.
 
 from dataclasses import dataclass
 
+from nacl.exceptions import InvalidkeyError
 from nacl.exceptions import RuntimeError as SodiumError
 from nacl.pwhash import argon2id
 
@@ -54,3 +55,25 @@ def derive(passphrase: bytes, salt: bytes, strength: Strength) -> bytes:
         )
     except (SodiumError, MemoryError):
         raise VaultFault(f"a key derivation needs {strength.memory_bytes >> 20} MiB of free memory") from None
+
+
+PERSONAL = Strength(3, 64 << 20)
+"""Of the passphrases that people sign in with: RFC 9106's second choice, 64 MiB."""
+
+
+def digest(passphrase: str, strength: Strength = PERSONAL) -> str:
+    """Return what is kept of *passphrase* to know it again, with its salt and its cost. Raises VaultFault."""
+    try:
+        return argon2id.str(
+            passphrase.encode(), opslimit=strength.passes, memlimit=strength.memory_bytes
+        ).decode("ascii")
+    except (SodiumError, MemoryError):
+        raise VaultFault(f"a passphrase needs {strength.memory_bytes >> 20} MiB of free memory") from None
+
+
+def matches(digested: str, passphrase: str) -> bool:
+    """Return whether *passphrase* is the one of which `digest` made *digested*, which nobody could alter."""
+    try:
+        return argon2id.verify(digested.encode("ascii"), passphrase.encode("utf-8", "surrogateescape"))
+    except InvalidkeyError:
+        return False
