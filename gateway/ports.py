@@ -249,6 +249,10 @@ class Store(RowSource, Protocol):
         """Return what waits here, counted, in one query."""
         ...
 
+    async def message_states(self) -> Mapping[tuple[Direction, str], int]:
+        """Return how many messages there are of each direction and state, in one query."""
+        ...
+
     async def envelopes(self, message: MessageId) -> list[EnvelopeRow]:
         """Return every envelope made for an outgoing message."""
         ...

@@ -121,6 +121,11 @@ QUEUE_DEPTH = Statement(
         .group_by(notices.c.peer),
     )
 )
+MESSAGE_STATES = Statement(
+    sa.select(messages.c.direction, messages.c.state, sa.func.count()).group_by(
+        messages.c.direction, messages.c.state
+    )
+)
 _BACKLOG = {
     "queued": sa.select(sa.func.count()).where(_QUEUED),
     "oldest_ms": sa.select(sa.func.min(messages.c.recorded_ms)).where(_QUEUED),

@@ -8,6 +8,7 @@ from gateway.rows import (
     AnyRow,
     BlobRow,
     CaseRow,
+    Direction,
     EnvelopeRow,
     IdempotencyRow,
     MessageRow,
@@ -23,6 +24,7 @@ from gateway.store.questions import (
     DUE,
     ELSEWHERE,
     ENVELOPES,
+    MESSAGE_STATES,
     MESSAGES_WITH_ID,
     NEXT_DUE,
     NOTICES_DUE,
@@ -170,6 +172,11 @@ class RowReads:
             alarms=alarms,
             log_size=log_size,
         )
+
+    async def message_states(self) -> Mapping[tuple[Direction, str], int]:
+        """Return how many messages there are of each direction and state."""
+        found = await self._database.fetch(MESSAGE_STATES)
+        return {(Direction(direction), state): count for direction, state, count in found}
 
     async def envelopes(self, message: MessageId) -> list[EnvelopeRow]:
         """Return every envelope made for an outgoing message."""

@@ -22,6 +22,7 @@ from gateway.web.accounts import ACTIVE, Accounts, fresh_secret, secret_sha256
 from gateway.web.context import Context
 from keys import totp
 
+_NOT_SIGNED_IN = "not_signed_in"
 _SEEN_MS = 60_000
 _MOST_GIVEN = 1000
 _MINUTE_MS = 60_000
@@ -100,7 +101,7 @@ class Sessions:
     async def end(self, person: Person, ended: Sequence[SessionRow]) -> None:
         """End sessions, on the word of *person*."""
         if ended:
-            entry = _entry("session.ended", person.account.id, "ok")
+            entry = _entry("session.ended", person.account.id)
             change = Change(name="session", entries=(entry,), deletes=tuple(ended))
             await self.context.store.record(change)
 
@@ -139,7 +140,7 @@ class Sessions:
             failures = recent + 1
             until_ms = now_ms + locked_ms(failures, tries)
             puts.append(replace(held, failures=failures, failed_ms=now_ms, until_ms=until_ms))
-        entry = _entry("session.refused", None if account is None else account.id, "refused")
+        entry = _entry("session.refused", None if account is None else account.id, _NOT_SIGNED_IN)
         await self.context.store.record(Change(name="sign_in", entries=(entry,), puts=tuple(puts)))
         await self._sweep(now_ms)
 
@@ -164,7 +165,7 @@ class Sessions:
             None if replaced is None else await store.get(SessionRow, secret_sha256(replaced)),
         ]
         ended: tuple[Row, ...] = tuple(row for row in found if row is not None)
-        entry = _entry("session.opened", account.id, "ok")
+        entry = _entry("session.opened", account.id)
         await store.record(Change(name="sign_in", entries=(entry,), puts=(changed, session), deletes=ended))
         await self._sweep(now_ms)
         return secret
@@ -194,8 +195,9 @@ def _factor(
 
 def _refusal() -> Misuse:
     text = "name, passphrase and code do not belong together, or the code was used already"
-    return Misuse(HTTPStatus.FORBIDDEN, "not_signed_in", text)
+    return Misuse(HTTPStatus.FORBIDDEN, _NOT_SIGNED_IN, text)
 
 
-def _entry(event: str, account: str | None, outcome: str) -> Draft:
-    return Draft(event=event, outcome=outcome, actor_ref=account)
+def _entry(event: str, account: str | None, reason: str | None = None) -> Draft:
+    outcome = "ok" if reason is None else "refused"
+    return Draft(event=event, outcome=outcome, reason=reason, actor_ref=account)
