@@ -307,6 +307,19 @@ async def test_the_depth_of_the_queue_counts_messages_and_notices(store: SqlStor
     assert await store.queue_depth() == {PEER: 3, OTHER: 1}
 
 
+async def test_messages_are_counted_by_direction_and_state(store: SqlStore):
+    assert await store.message_states() == {}
+
+    incoming = message(direction=Direction.IN, state="available")
+    await put(store, message(), message(peer=OTHER), message(state="held"), incoming)
+
+    assert await store.message_states() == {
+        (Direction.OUT, "queued"): 2,
+        (Direction.OUT, "held"): 1,
+        (Direction.IN, "available"): 1,
+    }
+
+
 async def test_receipts_come_oldest_first(store: SqlStore):
     wanted = new_id()
     rows = [receipt(wanted), receipt(wanted, event="content.handed_over"), receipt(wanted, peer=OTHER)]

@@ -22,7 +22,7 @@ async def hook(tmp_path):
 
 
 def path_of(route) -> str:
-    return route.path.replace("{id}", ID).replace("{n}", "0").replace("{delivery}", "0")
+    return route.path.replace("{id}", ID).replace("{n}", "0").replace("{name}", "a.haddad").replace("{delivery}", "0")
 
 
 @pytest.mark.parametrize("route", ROUTED)
