@@ -14,6 +14,7 @@ from gateway.core.event import FEED_TYPES, Event
 from gateway.core.ids import AuthorityId, CaseId, MessageId
 from gateway.core.note import Checkpoint
 from gateway.core.proof import Receipt
+from gateway.core.soundness import Unsound
 from gateway.rows import (
     AnnouncementRow,
     AnyRow,
@@ -21,6 +22,7 @@ from gateway.rows import (
     CaseRow,
     CosignedRow,
     CoverRow,
+    DetailRow,
     Direction,
     EnvelopeRow,
     IdempotencyRow,
@@ -130,6 +132,15 @@ class Backlog:
     notices: int
     alarms: int
     log_size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examined:
+    """What examining the own log found: the newest checkpoint (text and size), the first thing wrong."""
+
+    checkpoint: str
+    size: int
+    fault: Unsound | None
 
 
 class RowSource(Protocol):
@@ -320,6 +331,21 @@ class Store(RowSource, Protocol):
         """Return the inclusion proof of entry *index* in the tree of *size*. Raises Misuse."""
         ...
 
+    async def inclusions(self, indexes: Sequence[int], size: int) -> list[list[bytes]]:
+        """Return the inclusion proof of each of *indexes*, which the tree of *size* has."""
+        ...
+
+    async def range_proof(self, start: int, end: int, size: int) -> tuple[list[bytes], list[bytes]]:
+        """Return what proves the entries [start, end) in the tree of *size*, left and right of them.
+
+        See `core.merkle.range_nodes`. Raises Misuse.
+        """
+        ...
+
+    async def details(self, *, after: int, limit: int) -> list[tuple[DetailRow, Logged]]:
+        """Return details with the entries that commit to them, after entry *after*, oldest first."""
+        ...
+
     async def root(self, size: int) -> bytes:
         """Return the root of the first *size* entries, from the tree that is stored. Raises Misuse."""
         ...
@@ -346,6 +372,14 @@ class Store(RowSource, Protocol):
 
     def leaves(self, start: int, end: int) -> AsyncIterator[Logged]:
         """Yield the entries from *start* up to, not with, *end*: for verifying the log."""
+        ...
+
+    async def examine(self, *, every_signature: bool = False) -> Examined:
+        """Examine the whole log, row by row (core.soundness).
+
+        The signature of the newest checkpoint is verified, and those of all if something is wrong or
+        *every_signature* is wanted: each takes as long as a hundred entries.
+        """
         ...
 
     # -- events and webhooks

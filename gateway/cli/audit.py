@@ -1,50 +1,33 @@
 """`art18 audit`: the audit log, read and verified here, without trust in the node that serves it."""
 
-from collections.abc import Callable, Iterator, Mapping
+import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar
 
 import click
+from rich.console import Console
 
 from gateway.app.own_card import read_card
 from gateway.cli.epoch import confirm_clock, new_epoch
-from gateway.cli.hook import Hook, path_of
+from gateway.cli.filters import filters
+from gateway.cli.hook import path_of
 from gateway.cli.program import UsageFault
 from gateway.cli.session import Session, with_session
 from gateway.cli.terminal import moment, pairs, table
+from gateway.cli.trail import export, head, verify
 from gateway.cli.witnesses import forks, witnesses
-from gateway.core.card import Card
 from gateway.core.entry import Entry, parse_entry
-from gateway.core.errors import NotIncluded, Untrusted, WrongSubject
-from gateway.core.merkle import Frontier, leaf_hash, verify_inclusion
-from gateway.core.note import Checkpoint, verify_checkpoint
+from gateway.core.errors import WrongSubject
+from gateway.core.merkle import leaf_hash, verify_inclusion
+from gateway.core.note import verify_checkpoint
 from gateway.core.proof import Receipt, parse_proof
+from gateway.core.signed_note import parse_note
 from gateway.core.strict import time_text
-
-_PAGE = 500
-_F = TypeVar("_F", bound=Callable[..., object])
-
-
-def _filters(function: _F) -> _F:
-    for option in (
-        click.option("--peer", metavar="ID", help="Only about this authority."),
-        click.option("--message", metavar="ID", help="Only about this message."),
-        click.option("--event", help="Only this event, like relay.accepted."),
-        click.option(
-            "--after", metavar="TIME", help="Only from this time on, like 2026-11-23T14:05:09.123Z."
-        ),
-        click.option("--before", metavar="TIME", help="Only up to this time."),
-        click.option(
-            "--limit", type=click.IntRange(1), default=100, show_default=True, help="At most so many."
-        ),
-    ):
-        function = option(function)
-    return function
 
 
 @click.group()
 def audit() -> None:
-    """The audit log: list, show, prove, verify. The node logs that it was read."""
+    """The audit log: list, show, prove, find, export, verify. The node logs that it was read."""
 
 
 audit.add_command(witnesses)
@@ -52,7 +35,8 @@ audit.add_command(forks)
 
 
 @audit.command(name="list")
-@_filters
+@filters
+@click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="At most so many.")
 @with_session
 def list_entries(session: Session, /, *, limit: int, **asked: str | None) -> None:
     """List entries, oldest first."""
@@ -82,7 +66,10 @@ def show(session: Session, /, number: int) -> None:
     """Show entry N with every member that it has."""
     item = session.hook().get("audit", "entries", str(number))
     entry = parse_entry(_leaf(item))
-    session.terminal.show(item, lambda console: pairs(console, _members(number, entry)))
+    rows = _members(number, entry)
+    if "detail" in item:
+        rows.append(_detail(item))
+    session.terminal.show(item, lambda console: pairs(console, rows))
 
 
 @audit.command()
@@ -99,8 +86,9 @@ def show(session: Session, /, number: int) -> None:
 def prove(session: Session, /, number: int, file: Path) -> None:
     """Write entry N and the proof that the log contains it, verified first.
 
-    FILE gets a receipt: the entry's exact text and a C2SP tlog-proof that ends in a signed
-    checkpoint. Whoever has the authority's card can verify it.
+    FILE gets a receipt: the entry's exact text and a C2SP tlog-proof that ends in a signed checkpoint,
+    the earliest with cosignatures that covers it, if there is one. Whoever has the authority's card can
+    verify it.
     """
     hook, card = session.hook(), read_card(session.settings().keys.card)
     leaf = _leaf(hook.get("audit", "entries", str(number)))
@@ -114,79 +102,76 @@ def prove(session: Session, /, number: int, file: Path) -> None:
         file.write_bytes(Receipt(leaf, text).encode())
     except OSError as error:
         raise UsageFault(f"-o: {file} cannot be written: {error.strerror}") from None
+    others = sorted({one.name for one in parse_note(proof.checkpoint).signatures} - {checkpoint.origin})
+    said = f"It has cosignatures of {', '.join(others)}, which their cards verify.\n" if others else ""
     session.terminal.say(
-        {"file": str(file), "index": number, **_head(checkpoint)},
+        {"file": str(file), "index": number, "cosigned_by": others, **head(checkpoint)},
         f"Entry {number} is in the log of {checkpoint.size} entries with root {checkpoint.root.hex()}.\n"
-        f"Wrote entry and proof to {file}.",
+        f"{said}Wrote entry and proof to {file}.",
     )
 
 
 @audit.command()
+@click.option(
+    "--value",
+    required=True,
+    metavar="X",
+    help="What to look for, whatever its case; - reads it from standard input.",
+)
+@click.option("--exact", is_flag=True, help="Only details that are X, not those that contain it.")
 @with_session
-def verify(session: Session, /) -> None:
-    """Verify the whole log here: every entry, the tree over them, both signatures on its head.
+def find(session: Session, /, *, value: str, exact: bool) -> None:
+    """Find the entries whose detail contains X: a reason, a name, what an entry commits to.
 
-    Nothing that the node says of itself is believed: the root is computed from the entries, and the
-    checkpoint must bear the signatures of the log keys in the card of this folder.
+    Details lie sealed at the node, apart from the log, until they are erased. X stands in no log.
     """
-    hook, card = session.hook(), read_card(session.settings().keys.card)
-    text = hook.ask("GET", "/audit/checkpoint").body.decode("utf-8", "replace")
-    checkpoint = verify_checkpoint(text, card.log)
-    verify_leaves(leaves(hook, checkpoint.size), checkpoint, card)
-    session.terminal.say(
-        {"verified": True, **_head(checkpoint)},
-        f"The log {checkpoint.origin} holds: {checkpoint.size} entries lead to the root\n"
-        f"  {checkpoint.root.hex()}\n"
-        "which bears both signatures of the log (Ed25519 and ML-DSA-44) under the card of this folder.",
-    )
+    sought = sys.stdin.read().rstrip("\r\n") if value == "-" else value
+    if not sought:
+        raise UsageFault("--value is empty")
+    hook = session.hook()
+    items: list[dict[str, object]] = []
+    damaged: list[object] = []
+    after: object = -1
+    while after is not None:
+        document = {"value": sought, "match": "equals" if exact else "contains", "after": after}
+        found = hook.post("audit", "find", document=document).document()
+        items += found["items"] if isinstance(found["items"], list) else []
+        damaged += found["damaged"] if isinstance(found["damaged"], list) else []
+        after = found["after"]
+    rows = [
+        (item["index"], moment(item["time"]), item["event"], item.get("message_id"), _detail(item)[1])
+        for item in items
+    ]
+    heads = ("N", "TIME", "EVENT", "MESSAGE", "DETAIL")
+
+    def show_found(console: Console) -> None:
+        table(console, heads, rows, none="No detail is like that.")
+        if rows:
+            console.print("Each is what its entry commits to.")
+        for index in damaged:
+            console.print(f"The detail of entry {index} is damaged: it is not what its entry commits to.")
+
+    session.terminal.show({"items": items, "damaged": damaged}, show_found)
 
 
-def leaves(hook: Hook, size: int) -> Iterator[bytes]:
-    """Yield the first *size* leaves that the node gives, page after page."""
-    given, cursor = 0, None
-    while given < size:
-        query = {"limit": min(_PAGE, size - given), "cursor": cursor}
-        items = hook.ask("GET", "/audit/entries", query=query).document()["items"]
-        if not isinstance(items, list) or not items:
-            return
-        for item in items:
-            if item["index"] != given:
-                raise NotIncluded(f"the node left out entry {given}")
-            yield _leaf(item)
-            given += 1
-        cursor = given - 1
+audit.add_command(export)
+audit.add_command(verify)
 
 
-def verify_leaves(given: Iterator[bytes], checkpoint: Checkpoint, card: Card) -> None:
-    """Check that *given* are the leaves under *checkpoint*, each an entry of the authority of *card*.
-
-    Raises:
-        Malformed: a leaf that is no entry in canonical form.
-        Untrusted: an entry of another authority, or one whose time runs backwards.
-        NotIncluded: they do not lead to the root.
-    """
-    frontier, last_ms = Frontier(), 0
-    for leaf in given:
-        entry = parse_entry(leaf)
-        if entry.authority != card.authority:
-            raise Untrusted(f"entry {frontier.size} is of another authority")
-        if entry.time_ms < last_ms:
-            raise Untrusted(f"the time of entry {frontier.size} is before that of the one before it")
-        last_ms = entry.time_ms
-        frontier, _ = frontier.append([leaf_hash(leaf)])
-    if frontier.size != checkpoint.size or frontier.root() != checkpoint.root:
-        raise NotIncluded(
-            f"the {frontier.size} entries that the node gave do not lead to the root that it signed"
-        )
+def _detail(item: Mapping[str, object]) -> tuple[str, object]:
+    """Return what is left of the detail of an entry, for people."""
+    detail = item["detail"]
+    found = detail if isinstance(detail, dict) else {}
+    told = {
+        "erased": "was erased; the entry and its proofs hold",
+        "damaged": "is damaged: it is not what the entry commits to",
+    }
+    return "detail", found.get("text") or told.get(str(found.get("state")))
 
 
 def _leaf(item: Mapping[str, object]) -> bytes:
     """Return the exact bytes of an entry, as the hook shows it."""
     return str(item["entry"]).encode()
-
-
-def _head(checkpoint: Checkpoint) -> dict[str, object]:
-    return {"origin": checkpoint.origin, "size": checkpoint.size, "root": checkpoint.root.hex()}
 
 
 def _members(number: int, entry: Entry) -> list[tuple[str, object]]:

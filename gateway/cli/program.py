@@ -38,7 +38,7 @@ COMMANDS = {
     "cancel": ("messages", "Give up a held message."),
     "evidence": ("evidence", "Write what proves the fate of a message to a file, for a stranger."),
     "verify": ("verifying", "Say what evidence in a file proves: off line, without a node."),
-    "audit": ("audit", "The audit log: list, show, prove, verify, new epochs."),
+    "audit": ("audit", "The audit log: list, show, prove, find, export, verify, new epochs."),
     "erase": ("retention", "Erase content by two operators: show, propose, confirm, withdraw, list."),
     "hold": ("retention", "Legal holds, which keep a case from being erased: add, remove, list."),
     "token": ("tokens", "Tokens of the hook: create, list, revoke."),

@@ -54,7 +54,7 @@ def erase() -> None:
 @with_session
 def show(session: Session, /, **asked: object) -> None:
     """Say what would be erased, and what keeps the rest. Nothing happens."""
-    answer = session.hook().post("erasures", query={"dry_run": "true"}, document=_document(asked)).document()
+    answer = session.hook().post("erasures", "preview", document=_document(asked)).document()
     _told(session, answer, f"{answer['erasable']} messages would be erased.")
 
 

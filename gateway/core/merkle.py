@@ -68,9 +68,96 @@ class Frontier:
             size += 1
         return Frontier(size, tuple(peaks)), made
 
+    def extended(self, leaf_hashes: Sequence[bytes]) -> "Frontier":
+        """Return the frontier with *leaf_hashes* added: as `append`, in less time, without what it makes."""
+        frontier = self
+        for level, index in cover(self.size, self.size + len(leaf_hashes)):
+            begin = (index << level) - self.size
+            frontier = frontier.grafted(level, levels(leaf_hashes[begin : begin + (1 << level)])[level][0])
+        return frontier
+
+    def grafted(self, level: int, digest: bytes) -> "Frontier":
+        """Return the frontier with the complete subtree *digest* of 2^level leaves added.
+
+        Raises:
+            Misuse: no complete node of that level begins where this tree ends.
+        """
+        if self.size & ((1 << level) - 1):
+            raise Misuse(400, "no_such_node", "no complete node of this level begins here")
+        peaks, index = list(self.peaks), self.size >> level
+        while index & 1:
+            digest, index = node_hash(peaks.pop(), digest), index >> 1
+        return Frontier(self.size + (1 << level), (*peaks, digest))
+
     def root(self) -> bytes:
         """Return the root of the tree."""
         return _fold(self.peaks) if self.peaks else EMPTY_ROOT
+
+
+def levels(leaf_hashes: Sequence[bytes]) -> list[list[bytes]]:
+    """Return the complete nodes over *leaf_hashes*, level by level: the leaves at 0.
+
+    Their run begins at a multiple of the largest power of two that it contains.
+    """
+    found = [list(leaf_hashes)]
+    sha256 = hashlib.sha256
+    while len(found[-1]) > 1:
+        below = iter(found[-1])
+        pairs = zip(below, below, strict=False)  # what is left over is no complete node
+        found.append([sha256(b"\x01" + left + right).digest() for left, right in pairs])
+    return found
+
+
+def cover(start: int, end: int) -> list[tuple[int, int]]:
+    """Return the fewest complete nodes (level, index) that cover the leaves [start, end), left to right."""
+    nodes = []
+    while start < end:
+        level = (end - start).bit_length() - 1
+        if start:
+            level = min(level, (start & -start).bit_length() - 1)
+        nodes.append((level, start >> level))
+        start += 1 << level
+    return nodes
+
+
+def range_nodes(start: int, end: int, size: int) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    """Return what proves the leaves [start, end) of a tree of *size*: the nodes left and right of them.
+
+    Raises:
+        Misuse: not 0 ≤ start ≤ end ≤ size.
+    """
+    if not 0 <= start <= end <= size:
+        raise Misuse(400, "no_such_range", "a range lies within the log, its end not before its beginning")
+    return cover(0, start), cover(end, size)
+
+
+def range_frontier(start: int, left: Sequence[bytes]) -> Frontier:
+    """Return the tree of the first *start* leaves, of which the hashes of `range_nodes` are given.
+
+    Raises:
+        NotIncluded: they are not as many.
+    """
+    if len(left) != start.bit_count():
+        raise NotIncluded("the proof of the range has another length")
+    return Frontier(start, tuple(left))
+
+
+def verify_range(before: Frontier, size: int, right: Sequence[bytes], expected: bytes) -> None:
+    """Check that *before*, the tree up to the end of a range, leads with *right* to the root *expected*.
+
+    *before* is `range_frontier` with the hashes of the range's leaves added to it: who made it so knows
+    that just these leaves are in the tree, at their places.
+
+    Raises:
+        NotIncluded: it does not.
+    """
+    nodes = cover(before.size, size)
+    if before.size > size or len(right) != len(nodes):
+        raise NotIncluded("the proof of the range has another length")
+    for (level, _), digest in zip(nodes, right, strict=True):
+        before = before.grafted(level, digest)
+    if before.root() != expected:
+        raise NotIncluded("the range does not lead to the root")
 
 
 def peak_nodes(size: int) -> list[tuple[int, int]]:

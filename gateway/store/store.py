@@ -7,15 +7,18 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from gateway.core.errors import Malformed, Misconfigured, Misuse, NotProved
+from gateway.core.card import parse_card
+from gateway.core.errors import Malformed, Misconfigured, Misuse, NotProved, Unavailable
 from gateway.core.ids import AuthorityId
 from gateway.core.merkle import EMPTY_ROOT
 from gateway.core.note import Checkpoint, verify_checkpoint
 from gateway.core.proof import Receipt
-from gateway.ports import Change, Clock, Entropy, Guard, Meter, Probe, Recorded, Unmetered
+from gateway.ports import Change, Clock, Entropy, Examined, Guard, Meter, Probe, Recorded, Unmetered
+from gateway.rows import NEVER_PINNED, CardRow
 from gateway.store.batch import Pen
 from gateway.store.committer import Committer
 from gateway.store.database import BadRow, Database, Transaction
+from gateway.store.examiner import Examiner
 from gateway.store.feed import FeedReads
 from gateway.store.ledger import ADD_HEAD, HEAD, HEAD_ID, LogStopped, opened_head
 from gateway.store.metered import MeteredDatabase
@@ -74,9 +77,20 @@ class SqlStore(RowReads, TrailReads, FeedReads):
     async def checkpoint(self) -> Checkpoint:
         """Return the newest signed checkpoint of the own log, signing one if there is none newer."""
         ((size, signed, text),) = await self._database.fetch(NEWEST)
+        if signed is not None and text is None:
+            raise Unavailable("the newest checkpoint of the log is gone from the database")
         if signed == size:
             return verify_checkpoint(text, self._pen.identity)
         return await self._committer.checkpoint()
+
+    async def examine(self, *, every_signature: bool = False) -> Examined:
+        """Examine the whole log, row by row, under a checkpoint of it as it stands if one can be signed."""
+        with suppress(Unavailable, Malformed, NotProved):  # what is wrong is what the examination finds
+            await self.checkpoint()
+        cards = [row for row in await self.all(CardRow) if row.authority == self._pen.authority]
+        logs = [parse_card(row.body).log for row in cards if row.pinned_ms != NEVER_PINNED]
+        examiner = Examiner(self._database, self._pen.authority, [*logs, self._pen.identity])
+        return await examiner.examine(every_signature=every_signature)
 
     async def own_route(self, peer: str) -> bool:
         """Return whether this process is the one that delivers to *peer* now."""
@@ -124,8 +138,8 @@ async def open_store(
     pen = Pen(authority=authority, origin=origin, signer=signer, clock=clock, probe=probe, signing=signing)
     try:
         await _claim(database, pen)
-        await _check_keys(database, pen)
         head = await opened_head(database)
+        await _check_signed(database, pen)
     except LogStopped as fault:
         await database.close()
         raise Misconfigured(f"store.url: {fault}") from None
@@ -178,12 +192,20 @@ async def _claim(database: Database, pen: Pen) -> None:
         )
 
 
-async def _check_keys(database: Database, pen: Pen) -> None:
-    """Check that the keys are those that have signed this log: one origin has one pair for ever."""
-    ((_, _, text),) = await database.fetch(NEWEST)
-    if text is None:
+async def _check_signed(database: Database, pen: Pen) -> None:
+    """Check that what is signed is this log, by its own keys: one origin has one pair for ever."""
+    ((_, signed, text),) = await database.fetch(NEWEST)
+    if signed is None:
         return
+    if text is None:
+        raise Misconfigured("store.url: the newest checkpoint of the log in this database is gone")
     try:
-        verify_checkpoint(text, pen.identity)
+        checkpoint = verify_checkpoint(text, pen.identity)
     except (Malformed, NotProved):
         raise Misconfigured("store.url: the log in this database was signed with other keys") from None
+    try:
+        root = await TrailReads(database).root(signed)
+    except (Misuse, KeyError):  # it ends before, or its tree has holes
+        root = b""
+    if (checkpoint.size, checkpoint.root) != (signed, root):
+        raise Misconfigured("store.url: the log in this database is another one than was signed")

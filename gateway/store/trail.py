@@ -1,5 +1,6 @@
 """What is asked of the audit log: entries, proofs, checkpoints."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from functools import cache
 from typing import Any
@@ -16,14 +17,25 @@ from gateway.core.merkle import (
     inclusion,
     inclusion_nodes,
     peak_nodes,
+    range_nodes,
 )
 from gateway.core.proof import Receipt, encode_proof
 from gateway.ports import EntryFilter, Logged
-from gateway.rows import CosignedRow, CoverRow, ReceiptRow
+from gateway.rows import CosignedRow, CoverRow, DetailRow, ReceiptRow
 from gateway.store.database import Database
 from gateway.store.ledger import NODES, node_getter
 from gateway.store.statements import Statement, limited, named, steered
-from gateway.store.tables import KINDS, checkpoints, cosigned, covers, entries, head, listed, receipts
+from gateway.store.tables import (
+    KINDS,
+    checkpoints,
+    cosigned,
+    covers,
+    details,
+    entries,
+    head,
+    listed,
+    receipts,
+)
 
 _PAGE = 500
 _COLUMNS = (entries.c.index, entries.c.leaf, entries.c.time_ms)
@@ -114,6 +126,12 @@ NEWEST_COSIGNED = Statement(
     .order_by(cosigned.c.witness)
 )
 
+DETAILS = limited(
+    sa.select(*details.c, *_COLUMNS)
+    .join_from(details, entries, entries.c.index == details.c.entry)
+    .where(details.c.entry > sa.bindparam("after", type_=sa.BigInteger))
+    .order_by(details.c.entry)
+)
 RECEIPTS_AFTER = limited(
     sa.select(receipts)
     .where(
@@ -178,6 +196,24 @@ class TrailReads:
             raise Misuse(400, "no_such_size", "the log is not that large")
         return inclusion(index, size, await self._nodes(inclusion_nodes(index, size)))
 
+    async def inclusions(self, indexes: Sequence[int], size: int) -> list[list[bytes]]:
+        """Return the inclusion proof of each of *indexes*, which the tree of *size* has."""
+        places = await asyncio.to_thread(_places, indexes, size)
+        node = await self._nodes(places)
+        return await asyncio.to_thread(lambda: [inclusion(index, size, node) for index in indexes])
+
+    async def range_proof(self, start: int, end: int, size: int) -> tuple[list[bytes], list[bytes]]:
+        """Return what proves the entries [start, end) in the tree of *size*. Raises Misuse."""
+        left, right = range_nodes(start, end, size)
+        node = await self._nodes([*left, *right])
+        return [node(*place) for place in left], [node(*place) for place in right]
+
+    async def details(self, *, after: int, limit: int) -> list[tuple[DetailRow, Logged]]:
+        """Return details with the entries that commit to them, after entry *after*, oldest first."""
+        kind = KINDS[DetailRow]
+        found = await self._database.fetch(DETAILS, after=after, limit=limit)
+        return [(kind.build(tuple(row)[:-3]), _logged(tuple(row)[-3:])) for row in found]
+
     async def root(self, size: int) -> bytes:
         """Return the root of the first *size* entries, from the tree that is stored. Raises Misuse."""
         if size > (await self._database.fetch(SIZE))[0][0]:
@@ -223,6 +259,11 @@ class TrailReads:
     async def _nodes(self, places: list[tuple[int, int]]) -> NodeGetter:
         found = await self._database.find(NODES, places)
         return node_getter({(level, index): digest for level, index, digest in found})
+
+
+def _places(indexes: Sequence[int], size: int) -> list[tuple[int, int]]:
+    """Return the nodes of which the proofs of *indexes* are made, each once."""
+    return list({place: None for index in indexes for place in inclusion_nodes(index, size)})
 
 
 def _logged(columns: Any) -> Logged:  # noqa: ANN401 - a row of either driver

@@ -3,137 +3,97 @@
 Who reads entries leaves one: it is durable before the first byte of the answer.
 """
 
-import asyncio
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from http import HTTPStatus
 
 from aiohttp import web
 
 from gateway.core.entry import Draft, Entry, parse_entry
-from gateway.core.errors import Malformed, Misuse, Untrusted
+from gateway.core.errors import Malformed, Misuse
+from gateway.core.export import FILTERS
 from gateway.core.ids import parse_authority, parse_message_id
-from gateway.core.merkle import Frontier, leaf_hash
-from gateway.core.note import verify_checkpoint
+from gateway.core.note import parse_head
+from gateway.core.proof import encode_proof
+from gateway.core.signed_note import parse_note
 from gateway.core.strict import b64, time_text
-from gateway.ports import Change, EntryFilter, Logged
+from gateway.ports import Change, EntryFilter, Logged, Store
 from gateway.web.context import CONTEXT
-from gateway.web.documents import Page, number, query, respond, respond_page, time_or_none
+from gateway.web.documents import Page, flag, number, query, respond, respond_page, time_or_none
 from gateway.web.middleware import BEARER
 
 _TEXT = "text/plain"
-_PIECE = 500
 
 
 async def index(request: web.Request) -> web.Response:
     """List entries, oldest first."""
-    page = Page.of(request, "peer", "message", "event", "after", "before")
-    asked = page.filters
-    where = EntryFilter(
-        peer=parse_authority(asked["peer"]) if "peer" in asked else None,
-        message_id=parse_message_id(asked["message"]) if "message" in asked else None,
-        event=asked.get("event"),
-        after_ms=time_or_none(asked.get("after")),
-        before_ms=time_or_none(asked.get("before")),
-    )
+    page = Page.of(request, *FILTERS)
+    where = filter_of(page.filters)
     found = await request.app[CONTEXT].store.entries(where, cursor=page.after, limit=page.limit)
-    await _log_reading(request)
+    await log_reading(request)
     last = found[-1].index if found else None
-    return respond_page(request, page, [_view(one) for one in found], last)
-
-
-async def show(request: web.Request) -> web.Response:
-    """Show one entry, by its index from 0."""
-    found = await _entry(request)
-    await _log_reading(request, found.index)
-    return respond(_view(found))
+    return respond_page(request, page, [view(one) for one in found], last)
 
 
 async def proof(request: web.Request) -> web.Response:
-    """Give the tlog-proof of an entry, to the newest checkpoint that covers it."""
-    found = await _entry(request)
-    await _log_reading(request, found.index)
-    receipt = await request.app[CONTEXT].store.receipt(found.index)
-    return web.Response(text=receipt.proof, content_type=_TEXT)
+    """Give the proof of an entry: to the earliest cosigned checkpoint that covers it, or the newest."""
+    found = await entry_asked_for(request)
+    await log_reading(request, extra=(("entry_index", found.index),))
+    store = request.app[CONTEXT].store
+    text = await cosigned_proof(store, found.index) or (await store.receipt(found.index)).proof
+    return web.Response(text=text, content_type=_TEXT)
+
+
+async def cosigned_proof(store: Store, index: int) -> str | None:
+    """Return the proof of an entry to the earliest checkpoint that witnesses signed, if there is one."""
+    rows = await store.first_cosigned(index)
+    note = await store.checkpoint_at(rows[0].size) if rows else None
+    if note is None:
+        return None
+    lines = "".join(row.lines for row in rows if row.size == rows[0].size)
+    return encode_proof(index, await store.inclusion(index, rows[0].size), note + lines)
 
 
 async def checkpoint(request: web.Request) -> web.Response:
-    """Give the newest checkpoint of the own log: a signed note, which says nothing of any entry."""
+    """Give the newest checkpoint of the own log with its cosignatures: it says nothing of any entry."""
     query(request)
-    newest = await request.app[CONTEXT].store.checkpoint()
-    return web.Response(text=newest.text, content_type=_TEXT)
+    store = request.app[CONTEXT].store
+    newest, rows = await store.checkpoint(), await store.newest_cosigned()
+    lines = "".join(row.lines for row in rows if row.size == newest.size)
+    return web.Response(text=newest.text + lines, content_type=_TEXT)
 
 
 async def verify(request: web.Request) -> web.Response:
-    """Compute the root of the whole log from its entries; compare it with the signed checkpoint.
-
-    Nothing of what the database says about the tree is used but the entries themselves.
-    """
-    query(request)
+    """Examine every row of the log: entries, tree, checkpoints, head; say what is wrong first, and where."""
+    asked = query(request, "signatures")
+    every = flag(asked.get("signatures"), what="signatures")
     context = request.app[CONTEXT]
-    newest = await context.store.checkpoint()
-    found = _Recomputed(context.directory.own.authority)
-    try:
-        verify_checkpoint(newest.text, context.directory.own.log)
-    except (Malformed, Untrusted):
-        found.problem = "checkpoint_not_signed"
-    piece: list[Logged] = []
-    async for logged in context.store.leaves(0, newest.size):
-        piece.append(logged)
-        if len(piece) == _PIECE:
-            await asyncio.to_thread(found.take, piece)
-            piece = []
-    await asyncio.to_thread(found.take, piece)
-    if found.frontier.size != newest.size:
-        found.note("entries_missing", found.frontier.size)
-    elif found.frontier.root() != newest.root:
-        found.note("root_differs", None)
+    found = await context.store.examine(every_signature=every)
+    fault = found.fault
     return respond(
         {
-            "verified": found.problem is None,
-            "problem": found.problem,
-            "entry": found.where,
-            "origin": newest.origin,
-            "size": newest.size,
-            "root": b64(newest.root),
-            "checkpoint": newest.text,
+            "verified": fault is None,
+            "problem": None if fault is None else fault.problem,
+            "entry": None if fault is None else fault.entry,
+            "until": None if fault is None else fault.until,
+            "origin": context.directory.own.log.origin,
+            "size": found.size,
+            "root": _root(found.checkpoint),
+            "checkpoint": found.checkpoint,
         }
     )
 
 
-@dataclass(slots=True)
-class _Recomputed:
-    """The tree as the entries make it, and the first thing that is wrong with them."""
-
-    authority: str
-    frontier: Frontier = field(default_factory=Frontier)
-    time_ms: int = 0
-    problem: str | None = None
-    where: int | None = None
-
-    def note(self, problem: str, where: int | None) -> None:
-        """Keep the first problem."""
-        if self.problem is None:
-            self.problem, self.where = problem, where
-
-    def take(self, piece: list[Logged]) -> None:
-        """Take the entries that follow; blocks."""
-        for position, logged in enumerate(piece, self.frontier.size):
-            if logged.index != position:
-                self.note("entries_missing", position)
-            try:
-                entry = parse_entry(logged.leaf)
-            except Malformed:
-                self.note("malformed_entry", position)
-                continue
-            if entry.authority != self.authority:
-                self.note("wrong_authority", position)
-            if entry.time_ms < self.time_ms:
-                self.note("time_goes_back", position)
-            self.time_ms = entry.time_ms
-        self.frontier, _ = self.frontier.append([leaf_hash(logged.leaf) for logged in piece])
+def _root(checkpoint: str) -> str:
+    """Return the root that a checkpoint names, in base64; "" if it is none."""
+    try:
+        _, _, root = parse_head(parse_note(checkpoint).text)
+    except Malformed:
+        return ""
+    return b64(root)
 
 
-async def _entry(request: web.Request) -> Logged:
+async def entry_asked_for(request: web.Request) -> Logged:
+    """Return the entry that the path names. Raises Misuse: 404."""
     query(request)
     asked = number(request.match_info["n"], what="the index of an entry")
     found = await request.app[CONTEXT].store.entry(asked)
@@ -142,14 +102,24 @@ async def _entry(request: web.Request) -> Logged:
     return found
 
 
-async def _log_reading(request: web.Request, entry: int | None = None) -> None:
+def filter_of(asked: Mapping[str, str]) -> EntryFilter:
+    """Return which entries are asked for. Raises Malformed."""
+    return EntryFilter(
+        peer=parse_authority(asked["peer"]) if "peer" in asked else None,
+        message_id=parse_message_id(asked["message"]) if "message" in asked else None,
+        event=asked.get("event"),
+        after_ms=time_or_none(asked.get("after")),
+        before_ms=time_or_none(asked.get("before")),
+    )
+
+
+async def log_reading(request: web.Request, *, extra: tuple[tuple[str, str | int], ...] = ()) -> None:
     """Record that the bearer reads the log. Raises Unavailable: then nothing may be read."""
-    extra = () if entry is None else (("entry_index", entry),)
     draft = Draft(event="log.read", outcome="ok", actor_ref=request[BEARER].id, extra=extra)
     await request.app[CONTEXT].store.record(Change(name="read", entries=(draft,)))
 
 
-def _view(logged: Logged) -> dict[str, object]:
+def view(logged: Logged) -> dict[str, object]:
     """Return an entry for readers, and its exact text, which is what the tree holds."""
     entry = parse_entry(logged.leaf)
     return {
@@ -168,5 +138,6 @@ def _given(entry: Entry) -> dict[str, object]:
         "message_id": entry.message_id,
         "reason": entry.reason,
         "actor_ref": entry.actor_ref,
+        "commitment": entry.commitment,
     }
     return {name: value for name, value in given.items() if value is not None}

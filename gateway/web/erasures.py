@@ -4,6 +4,7 @@ Nothing is erased by itself. A proposal names messages one by one; what is confi
 what came on hold or changed in between, which is told. Names are details behind commitments of the entries.
 """
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from http import HTTPStatus
@@ -19,7 +20,7 @@ from gateway.core.strict import as_text, time_text
 from gateway.ports import Change
 from gateway.rows import THIS_ENTRY, DetailRow, ErasureRow, MessageRow
 from gateway.web.context import CONTEXT, Context
-from gateway.web.documents import flag, query, read_document, respond, respond_part
+from gateway.web.documents import query, read_document, respond, respond_part
 from gateway.web.erasing import Erasure, erase
 from gateway.web.middleware import BEARER
 from gateway.web.selection import MOST, Judge, Judged, Selection, selected, truth
@@ -30,21 +31,27 @@ OPEN_MS = 14 * DAY_MS
 
 _TRIES = 16
 _MAX_NAME = 200
+_SELECTING = ("messages", "case", "due", "not_taken")
 _PROPOSED, _DONE, _WITHDRAWN = "proposed", "done", "withdrawn"
 
 
+async def preview(request: web.Request) -> web.Response:
+    """Say what would be erased, and what bars the rest; nothing is recorded."""
+    query(request)
+    found = await read_document(request, required=(), optional=_SELECTING)
+    judged, more = await selected(Judge(request.app[CONTEXT], truth(found, "not_taken")), found)
+    return respond(_told(judged, more=more))
+
+
 async def propose(request: web.Request) -> web.Response:
-    """Propose to erase messages; dry, only say what would be erased, and what bars the rest."""
-    dry_run = flag(query(request, "dry_run").get("dry_run"), what="dry_run")
-    found = await read_document(request, required=(), optional=("messages", "case", "due", "not_taken", "by"))
-    context = request.app[CONTEXT]
+    """Propose to erase messages."""
+    query(request)
+    found = await read_document(request, required=("by",), optional=_SELECTING)
+    context, name = request.app[CONTEXT], _name(found["by"])
     judge = Judge(context, truth(found, "not_taken"))
     judged, more = await selected(judge, found)
     erasable = [one.row for one in judged if one.bar is None][:MOST]
-    told = {"items": [one.view() for one in judged], "erasable": len(erasable), "more": more}
-    if dry_run:
-        return respond({"dry_run": True, **told})
-    name = _name(found.get("by"))
+    told = _told(judged, more=more)
     if not erasable:
         raise Misuse(
             HTTPStatus.CONFLICT, "nothing_to_erase", "nothing of that can be erased now", members=told
@@ -199,6 +206,11 @@ def _name(value: object) -> str:
     if not name or len(name) > _MAX_NAME:
         raise Malformed(f"by is the operator's name, of at most {_MAX_NAME} characters")
     return name
+
+
+def _told(judged: Sequence[Judged], *, more: bool) -> dict[str, object]:
+    erasable = sum(one.bar is None for one in judged)
+    return {"items": [one.view() for one in judged], "erasable": min(erasable, MOST), "more": more}
 
 
 def _view(row: ErasureRow) -> dict[str, object]:

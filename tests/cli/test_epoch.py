@@ -90,6 +90,7 @@ class Folder:
         store = await self.store()
         size = await store.log_size()
         assert verify_checkpoint((await store.checkpoint()).text, self.card.log).size == size
+        assert (await store.examine(every_signature=True)).fault is None  # over all epochs
         found = await store.entry(size - 1)
         await store.close()
         assert found is not None

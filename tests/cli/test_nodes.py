@@ -17,12 +17,12 @@ from standardwebhooks import Webhook
 import schemas
 from gateway.app.logs import KEYS
 from gateway.app.own_card import read_card
-from gateway.cli.audit import verify_leaves
 from gateway.cli.demo.authority import Authority
 from gateway.cli.program import art18
-from gateway.core.errors import Malformed, NotIncluded, Untrusted
-from gateway.core.note import verify_checkpoint
+from gateway.cli.trail import verify_stream
+from gateway.core.errors import WrongSubject
 from gateway.core.proof import parse_proof, parse_receipt
+from gateway.core.soundness import Unsound
 
 UNKNOWN = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
 CONTENT = ("Exemple Deux", "convocation.pdf", "Camille")
@@ -421,24 +421,39 @@ def test_a_log_that_the_own_card_does_not_sign_is_exit_code_4(pair, tmp_path):
     assert not (tmp_path / "receipt.json").exists()
 
 
+def test_a_range_and_a_file_are_verified(pair, tmp_path):
+    here, _ = pair
+    found = ask(here, "audit", "verify", "--from", "1", "--to", "3")
+    assert (found["verified"], found["from"], found["to"]) == (True, 1, 3)
+    shown = ask(here, "card", "show")["fingerprint"]
+    for form in ("jsonl", "csv", "leaves"):
+        file = tmp_path / f"trail.{form}"
+        made = ask(here, "audit", "export", "-o", str(file), "--format", form)
+        assert made["files"][0] == str(file)
+        found = ask(here, "audit", "verify", str(file), "--root", f"{here.id}={shown}")
+        assert (found["verified"], found["entries"]) == (True, made["entries"])
+    assert "nobody is authenticated" in CliRunner().invoke(art18, ["audit", "verify", str(file)]).output
+
+
 def test_leaves_that_were_changed_do_not_lead_to_the_root(pair):
     here, there = pair
-    hook, card = here.hook(), read_card(here.folder / "card.json")
-    checkpoint = verify_checkpoint(hook.ask("GET", "/audit/checkpoint").body.decode(), card.log)
-    items = hook.items("audit", "entries", limit=checkpoint.size)
-    leaves = [item["entry"].encode() for item in items]
-    verify_leaves(iter(leaves), checkpoint, card)
-    with pytest.raises(NotIncluded):
-        verify_leaves(iter(leaves[:-1]), checkpoint, card)
-    changed = leaves[1].replace(b'"outcome":"ok"', b'"outcome":"failed"')
-    with pytest.raises(NotIncluded):
-        verify_leaves(iter([leaves[0], changed, *leaves[2:]]), checkpoint, card)
-    with pytest.raises(Untrusted, match="is before that"):
-        verify_leaves(iter([leaves[-1], leaves[0]]), checkpoint, card)
-    with pytest.raises(Untrusted, match="another authority"):
-        verify_leaves(iter(leaves), checkpoint, read_card(there.folder / "card.json"))
-    with pytest.raises(Malformed):
-        verify_leaves(iter([leaves[0] + b" "]), checkpoint, card)
+    card = read_card(here.folder / "card.json")
+    whole = here.hook().ask("GET", "/audit/export", query={"form": "leaves"}).body.splitlines()
+    verify_stream(iter(whole), card, 0, None)
+    changed = whole[2].replace(b'"outcome":"ok"', b'"outcome":"failed"')
+    for lines, told in (
+        ([*whole[:2], changed, *whole[3:]], "root_differs"),
+        ([whole[0], *whole[2:]], "count_differs"),
+        (whole[:-1], "count_differs"),
+        ([*whole[:2], whole[2] + b" ", *whole[3:]], "malformed_entry: entry 1"),
+        ([whole[0], whole[-2], *whole[2:]], "time_goes_back: entry 1"),
+    ):
+        with pytest.raises(Unsound, match=told):
+            verify_stream(iter(lines), card, 0, None)
+    with pytest.raises(WrongSubject):
+        verify_stream(iter(whole), read_card(there.folder / "card.json"), 0, None)
+    with pytest.raises(WrongSubject):
+        verify_stream(iter(whole), card, 1, None)
 
 
 # -- what goes wrong, by exit code

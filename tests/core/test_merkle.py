@@ -7,17 +7,23 @@ from hypothesis import strategies as st
 from gateway.core.errors import Malformed, Misuse, NotIncluded
 from gateway.core.merkle import (
     EMPTY_ROOT,
+    HASH_BYTES,
     Frontier,
     consistency,
     consistency_nodes,
+    cover,
     inclusion,
     inclusion_nodes,
     leaf_hash,
+    levels,
     node_hash,
     peak_nodes,
+    range_frontier,
+    range_nodes,
     root,
     verify_consistency,
     verify_inclusion,
+    verify_range,
 )
 
 LARGEST = 130
@@ -228,3 +234,133 @@ def test_proofs_in_the_largest_trees_stay_small(size, data):
     assert len(inclusion(index, size, lambda *_: bytes(32))) <= 53
     old = data.draw(st.integers(0, size))
     assert len(consistency_nodes(old, size)) == len(set(consistency_nodes(old, size))) <= 53 + 53
+
+
+def flipped(digest):
+    """Yield *digest* with each of its bits flipped."""
+    for bit in range(8 * len(digest)):
+        changed = bytearray(digest)
+        changed[bit // 8] ^= 1 << bit % 8
+        yield bytes(changed)
+
+
+@pytest.mark.parametrize("size", [2, 7, 8, 13, 130])
+def test_any_bit_of_a_proof_counts(size):
+    for index in {0, size // 2, size - 1}:
+        proof = inclusion(index, size, node)
+        for place, digest in enumerate(proof):
+            for changed in flipped(digest):
+                wrong = [*proof[:place], changed, *proof[place + 1 :]]
+                with pytest.raises(NotIncluded):
+                    verify_inclusion(LEAVES[index], index, size, wrong, ROOTS[size])
+    for old in {1, size // 2, size - 1}:
+        proof = consistency(old, size, node)
+        for place, digest in enumerate(proof):
+            for changed in flipped(digest):
+                wrong = [*proof[:place], changed, *proof[place + 1 :]]
+                with pytest.raises(NotIncluded):
+                    verify_consistency(old, size, ROOTS[old], ROOTS[size], wrong)
+
+
+@pytest.mark.parametrize("size", range(LARGEST + 1))
+def test_every_altered_proof_is_refused_at_every_size(size):
+    """One bit of each hash of every proof up to the largest size; which bit depends on where it is."""
+    for index in range(size):
+        proof = inclusion(index, size, node)
+        for place, digest in enumerate(proof):
+            at = (index + place) % HASH_BYTES
+            changed = bytes([*digest[:at], digest[at] ^ 1 << index % 8, *digest[at + 1 :]])
+            with pytest.raises(NotIncluded):
+                verify_inclusion(
+                    LEAVES[index], index, size, [*proof[:place], changed, *proof[place + 1 :]], ROOTS[size]
+                )
+    for old in range(1, size):
+        proof = consistency(old, size, node)
+        for place, digest in enumerate(proof):
+            at = (old + place) % HASH_BYTES
+            changed = bytes([*digest[:at], digest[at] ^ 1 << old % 8, *digest[at + 1 :]])
+            with pytest.raises(NotIncluded):
+                verify_consistency(
+                    old, size, ROOTS[old], ROOTS[size], [*proof[:place], changed, *proof[place + 1 :]]
+                )
+
+
+# -- ranges
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 8, 9, 16, 33, 64, 65])
+def test_every_range_is_proved_by_its_leaves(size):
+    for start in range(size + 1):
+        for end in range(start, size + 1):
+            left, right = (
+                [complete_at(size)(*place) for place in places] for places in range_nodes(start, end, size)
+            )
+            before = range_frontier(start, left).extended(LEAVES[start:end])
+            assert before == Frontier().append(LEAVES[:end])[0]
+            verify_range(before, size, right, ROOTS[size])
+
+
+@pytest.mark.parametrize("size", [5, 8, 21])
+def test_every_altered_range_is_refused(size):
+    for start in range(size):
+        for end in range(start + 1, size + 1):
+            left, right = ([node(*place) for place in places] for places in range_nodes(start, end, size))
+            leaves = LEAVES[start:end]
+            for changed in (
+                *(
+                    (left, [*leaves[:place], bytes(32), *leaves[place + 1 :]], right)
+                    for place in range(len(leaves))
+                ),
+                *(
+                    ([*left[:place], bytes(32), *left[place + 1 :]], leaves, right)
+                    for place in range(len(left))
+                ),
+                *(
+                    (left, leaves, [*right[:place], bytes(32), *right[place + 1 :]])
+                    for place in range(len(right))
+                ),
+                (left, leaves[:-1], right),
+                (left, [*leaves, bytes(32)], right),
+                (left, leaves, [*right, bytes(32)]),
+                ([*left, bytes(32)], leaves, right),
+                *([(left, [leaves[1], leaves[0], *leaves[2:]], right)] if len(leaves) > 1 else []),
+            ):
+                with pytest.raises(NotIncluded):
+                    verify_range(
+                        range_frontier(start, changed[0]).extended(changed[1]), size, changed[2], ROOTS[size]
+                    )
+
+
+def test_no_range_is_proved_that_is_not_there():
+    for start, end, size in ((0, 6, 5), (3, 2, 5), (-1, 2, 5)):
+        with pytest.raises(Misuse):
+            range_nodes(start, end, size)
+
+
+@given(st.integers(0, LARGEST), st.integers(0, LARGEST))
+def test_a_cover_has_each_leaf_once_and_few_nodes(start, end):
+    nodes = cover(start, end)
+    leaves = [leaf for level, index in nodes for leaf in range(index << level, (index + 1) << level)]
+    assert leaves == list(range(start, end))
+    assert len(nodes) <= 2 * LARGEST.bit_length()
+
+
+@given(st.lists(st.integers(0, 60), max_size=5))
+def test_extending_is_appending(portions):
+    frontier = Frontier()
+    for portion in portions:
+        more = LEAVES[frontier.size : min(frontier.size + portion, LARGEST)]
+        assert frontier.extended(more) == frontier.append(more)[0]
+        frontier = frontier.extended(more)
+
+
+def test_levels_are_the_complete_nodes():
+    made = levels(LEAVES)
+    assert {
+        (level, at): digest for level, found in enumerate(made) for at, digest in enumerate(found)
+    } == NODES
+
+
+def test_no_subtree_is_grafted_where_none_begins():
+    with pytest.raises(Misuse):
+        Frontier().append(LEAVES[:3])[0].grafted(1, bytes(32))

@@ -80,7 +80,7 @@ async def erased(hook, *messages, **members):
 
 async def test_two_operators_erase_and_nothing_before_the_second(hook):
     said = await sent_and_closed(hook)
-    dry = await hook("POST", "/erasures?dry_run=true", {"messages": [said["id"]]})
+    dry = await hook("POST", "/erasures/preview", {"messages": [said["id"]]})
     assert (dry.status, dry.json["erasable"], dry.json["items"][0]["barred"]) == (200, 1, None)
     assert await hook.store.all(ErasureRow) == []
     proposed = await hook("POST", "/erasures", {"messages": [said["id"]], "by": "A. Example"})
@@ -291,7 +291,7 @@ async def test_what_the_policies_make_due(hook):
     hook.clock.time_ms += 100 * DAY_MS
     young = await sent_and_closed(hook)
     assert (await hook("POST", "/holds", hold(held))).status == 201
-    dry = (await hook("POST", "/erasures?dry_run=true", {"due": True})).json
+    dry = (await hook("POST", "/erasures/preview", {"due": True})).json
     assert {one["message"]: one["barred"] for one in dry["items"]} == {old["id"]: None, held["id"]: "held"}
     assert (dry["erasable"], dry["more"]) == (1, False)
     proposed = await hook("POST", "/erasures", {"due": True, "by": "A. Example"})
@@ -304,7 +304,7 @@ async def test_what_the_policies_make_due(hook):
 async def test_a_whole_case(hook):
     said = await sent_and_closed(hook)
     body = {"case": {"peer": PEER, "id": said["case"]}}
-    dry = (await hook("POST", "/erasures?dry_run=true", body)).json
+    dry = (await hook("POST", "/erasures/preview", body)).json
     assert [one["message"] for one in dry["items"]] == [said["id"]]
 
 
@@ -322,7 +322,7 @@ async def test_a_whole_case(hook):
 )
 async def test_what_is_no_proposal(hook, body):
     before = hook.counts()
-    answer = await hook("POST", "/erasures?dry_run=true", body)
+    answer = await hook("POST", "/erasures/preview", body)
     assert answer.status == 400
     assert hook.counts() == before
 
@@ -347,7 +347,7 @@ async def test_a_hold_is_put_listed_and_taken_away(hook):
     assert (await hook("POST", "/holds", hold(said))).code == "wrong_state"
     (item,) = (await hook("GET", "/holds")).json["items"]
     assert (item["case"], item["reason"], item["by"]) == (said["case"], "An appeal is pending.", "C. Example")
-    answer = await hook("POST", "/erasures?dry_run=true", {"messages": [said["id"]]})
+    answer = await hook("POST", "/erasures/preview", {"messages": [said["id"]]})
     assert answer.json["items"][0]["barred"] == "held"
     assert (await hook("POST", "/holds/remove", hold(said, reason="Decided."))).status == 204
     assert (await hook("POST", "/holds/remove", hold(said))).code == "not_found"

@@ -97,6 +97,7 @@ async def test_a_message_has_its_story(hook):
         "attempt": 0,
         "next_attempt": "2026-11-18T11:06:40.000Z",
         "problem": None,
+        "erased": None,
         "findings": [],
         "receipts": 0,
         "timeline": [
