@@ -260,8 +260,11 @@ class Store(RowSource, Protocol):
         """Return what waits here, counted, in one query."""
         ...
 
-    async def message_states(self) -> Mapping[tuple[Direction, str], int]:
-        """Return how many messages there are of each direction and state, in one query."""
+    async def message_counts(self) -> Mapping[str, int]:
+        """Return how many messages are in each state about which somebody may have to do something.
+
+        Those that are accepted, taken over or cancelled are not among them. One query.
+        """
         ...
 
     async def envelopes(self, message: MessageId) -> list[EnvelopeRow]:

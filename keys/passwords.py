@@ -7,6 +7,7 @@ Nor can it make guessing cheap: under other parameters the passphrase gives anot
 sealed under the first does not open.
 """
 
+import unicodedata
 from dataclasses import dataclass
 
 from nacl.exceptions import InvalidkeyError
@@ -65,15 +66,20 @@ def digest(passphrase: str, strength: Strength = PERSONAL) -> str:
     """Return what is kept of *passphrase* to know it again, with its salt and its cost. Raises VaultFault."""
     try:
         return argon2id.str(
-            passphrase.encode(), opslimit=strength.passes, memlimit=strength.memory_bytes
+            _encoded(passphrase), opslimit=strength.passes, memlimit=strength.memory_bytes
         ).decode("ascii")
     except (SodiumError, MemoryError):
         raise VaultFault(f"a passphrase needs {strength.memory_bytes >> 20} MiB of free memory") from None
 
 
+def _encoded(passphrase: str) -> bytes:
+    """Return what is digested: the same characters are the same bytes, whatever keyboard they come from."""
+    return unicodedata.normalize("NFC", passphrase).encode("utf-8", "surrogatepass")
+
+
 def matches(digested: str, passphrase: str) -> bool:
     """Return whether *passphrase* is the one of which `digest` made *digested*, which nobody could alter."""
     try:
-        return argon2id.verify(digested.encode("ascii"), passphrase.encode("utf-8", "surrogateescape"))
+        return argon2id.verify(digested.encode("ascii"), _encoded(passphrase))
     except InvalidkeyError:
         return False

@@ -8,7 +8,6 @@ from gateway.rows import (
     AnyRow,
     BlobRow,
     CaseRow,
-    Direction,
     EnvelopeRow,
     IdempotencyRow,
     MessageRow,
@@ -24,7 +23,7 @@ from gateway.store.questions import (
     DUE,
     ELSEWHERE,
     ENVELOPES,
-    MESSAGE_STATES,
+    MESSAGE_COUNTS,
     MESSAGES_WITH_ID,
     NEXT_DUE,
     NOTICES_DUE,
@@ -173,10 +172,10 @@ class RowReads:
             log_size=log_size,
         )
 
-    async def message_states(self) -> Mapping[tuple[Direction, str], int]:
-        """Return how many messages there are of each direction and state."""
-        found = await self._database.fetch(MESSAGE_STATES)
-        return {(Direction(direction), state): count for direction, state, count in found}
+    async def message_counts(self) -> Mapping[str, int]:
+        """Return how many messages are in each state about which somebody may have to do something."""
+        found = await self._database.fetch(MESSAGE_COUNTS)
+        return {str(state): int(count) for state, count in found}
 
     async def envelopes(self, message: MessageId) -> list[EnvelopeRow]:
         """Return every envelope made for an outgoing message."""

@@ -64,6 +64,10 @@ def test_a_passphrase_is_known_again():
     assert "horse" not in kept
 
 
+def test_a_passphrase_is_the_same_from_every_keyboard():
+    assert matches(digest("caf\u00e9 noir bien serr\u00e9", LEAST), "cafe\u0301 noir bien serre\u0301")
+
+
 @pytest.mark.parametrize("name", ["a", "A.haddad", "1a", "a b", "ä.b", "a" * 33, "a/b", 7])
 def test_what_is_no_name(name):
     with pytest.raises(Malformed):

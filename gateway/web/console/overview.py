@@ -21,7 +21,7 @@ async def overview(request: web.Request) -> web.Response:
     return page(
         request,
         "overview.html",
-        counts=await store.message_states(),
+        counts=await store.message_counts(),
         ticking=await store.ticking(limit=_MOST),
         now_ms=context.clock.now_ms(),
         alarms=alarms[:_MOST],
