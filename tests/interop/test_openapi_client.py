@@ -14,6 +14,7 @@ package_name_override: gateway_client
 post_hooks: []
 content_type_overrides:
   application/zip: application/octet-stream
+  application/jsonl: text/plain
   application/jose: text/plain
   application/yaml: text/plain
   application/offset+octet-stream: application/octet-stream
