@@ -38,7 +38,7 @@ docs: .venv/.dev
 bench: .venv/.dev
 	@$(BIN)/python -m tests.bench $(BENCH)
 
-# Sentences of findings in six languages: after a change of schemas or rules, then translate what is new.
+# Sentences in six languages: after a change of schemas, rules or the console, then translate what is new.
 catalogues: .venv/.dev
 	@$(BIN)/python -m tests.support.catalogues
 

@@ -174,10 +174,37 @@ class Hook(_Table):
 
 
 class Console(_Table):
-    """Kept for the operators' console, a door that this version does not open."""
+    """The door for the authority's operators, in a browser."""
 
-    host: Annotated[Host, _says("The address to listen on.")] = "127.0.0.1"
+    enabled: Annotated[bool, _says("Whether the console is there at all.")] = True
+    host: Annotated[
+        Host, _says("The address to listen on. One that is not of this machine alone needs a certificate.")
+    ] = "127.0.0.1"
     port: Annotated[Port, _says("The port to listen on; 0 takes a free one.")] = 8490
+    url: Annotated[
+        str,
+        Field(pattern=r"^(https?://[^\s/?#]+)?$", max_length=300),
+        _says("How browsers reach it, where that is another address: https://console.moj.qm.example."),
+    ] = ""
+    certificate_file: Annotated[
+        str, _says("A certificate with its chain, in PEM: the console then speaks TLS. Empty: plain HTTP.")
+    ] = ""
+    key_file: Annotated[str, _says("The private key of that certificate, in PEM.")] = ""
+    idle_minutes: Annotated[
+        int, Field(ge=1, le=1440), _says("How long a session may rest before it ends.")
+    ] = 30
+    session_hours: Annotated[int, Field(ge=1, le=168), _says("How long a session lasts at most.")] = 12
+
+    @property
+    def tls(self) -> bool:
+        """Whether it speaks TLS itself."""
+        return bool(self.certificate_file)
+
+    @property
+    def address(self) -> str:
+        """What a browser is told to open."""
+        shown = f"[{self.host}]" if ":" in self.host else self.host
+        return self.url or f"{'https' if self.tls else 'http'}://{shown}:{self.port}"
 
 
 class Storage(_Table):
@@ -434,7 +461,7 @@ def _mistake(flaw: Mapping[str, object]) -> str:
 
 def _anchored(settings: Settings, folder: Path) -> Settings:
     """Return *settings* with every path made absolute from the *folder* of the file."""
-    store, keys, hook = settings.store, settings.keys, settings.hook
+    store, keys, hook, console = settings.store, settings.keys, settings.hook, settings.console
     url = store.url
     if url.startswith(_SQLITE):
         url = _SQLITE + str(folder / url.removeprefix(_SQLITE))
@@ -444,6 +471,13 @@ def _anchored(settings: Settings, folder: Path) -> Settings:
                 update={
                     "token_file": folder / hook.token_file,
                     "socket": str(folder / hook.socket) if hook.socket else "",
+                }
+            ),
+            "console": console.model_copy(
+                update={
+                    name: str(folder / path)
+                    for name in ("certificate_file", "key_file")
+                    if (path := getattr(console, name))
                 }
             ),
             "store": store.model_copy(update={"url": url, "blobs": folder / store.blobs}),

@@ -260,6 +260,13 @@ class Store(RowSource, Protocol):
         """Return what waits here, counted, in one query."""
         ...
 
+    async def message_counts(self) -> Mapping[str, int]:
+        """Return how many messages are in each state about which somebody may have to do something.
+
+        Those that are accepted, taken over or cancelled are not among them. One query.
+        """
+        ...
+
     async def envelopes(self, message: MessageId) -> list[EnvelopeRow]:
         """Return every envelope made for an outgoing message."""
         ...

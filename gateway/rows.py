@@ -601,6 +601,62 @@ class ErasureRow:
     entry: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountRow:
+    """A person who may use the console. Key: name.
+
+    `id` stands for the person in entries. `roles` are space separated and sorted; `state`: invited, active or
+    disabled. `wrapped_key` and `ciphertext` hold at rest what the person signs in with
+    (core.account.Secrets). `link_sha256` is of the one-time link that waits for the person until
+    `link_until_ms`. `step` is the newest time step whose code was used: none is taken twice. `language` is
+    what the person chose, if anything.
+    """
+
+    name: str
+    version: int
+    id: str
+    roles: str
+    state: str
+    created_ms: int
+    changed_ms: int
+    wrapped_key: bytes
+    ciphertext: bytes
+    link_sha256: Digest | None = None
+    link_until_ms: int | None = None
+    step: int = 0
+    language: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionRow:
+    """That a browser is signed in, by the hash of what its cookie says. Key: sha256.
+
+    `account` is a name. `seen_ms` is when it was last used, to a minute.
+    """
+
+    sha256: Digest
+    version: int
+    account: str
+    created_ms: int
+    seen_ms: int
+    address: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignInRow:
+    """Attempts to sign in that failed. Key: subject.
+
+    `subject` is the pseudonym of a name that was given, whether anybody has it or not, or an address.
+    Until `until_ms` no attempt is looked at.
+    """
+
+    subject: str
+    version: int
+    failures: int
+    failed_ms: int
+    until_ms: int
+
+
 Row = (
     PeerRow
     | CardRow
@@ -634,5 +690,8 @@ Row = (
     | EpochRow
     | HoldRow
     | ErasureRow
+    | AccountRow
+    | SessionRow
+    | SignInRow
 )
 AnyRow = TypeVar("AnyRow", bound=Row)

@@ -7,8 +7,10 @@ Nor can it make guessing cheap: under other parameters the passphrase gives anot
 sealed under the first does not open.
 """
 
+import unicodedata
 from dataclasses import dataclass
 
+from nacl.exceptions import InvalidkeyError
 from nacl.exceptions import RuntimeError as SodiumError
 from nacl.pwhash import argon2id
 
@@ -54,3 +56,30 @@ def derive(passphrase: bytes, salt: bytes, strength: Strength) -> bytes:
         )
     except (SodiumError, MemoryError):
         raise VaultFault(f"a key derivation needs {strength.memory_bytes >> 20} MiB of free memory") from None
+
+
+PERSONAL = Strength(3, 19 << 20)
+"""Of the passphrases that people sign in with, sealed besides: OWASP's least memory, 19 MiB."""
+
+
+def digest(passphrase: str, strength: Strength = PERSONAL) -> str:
+    """Return what is kept of *passphrase* to know it again, with its salt and its cost. Raises VaultFault."""
+    try:
+        return argon2id.str(
+            _encoded(passphrase), opslimit=strength.passes, memlimit=strength.memory_bytes
+        ).decode("ascii")
+    except (SodiumError, MemoryError):
+        raise VaultFault(f"a passphrase needs {strength.memory_bytes >> 20} MiB of free memory") from None
+
+
+def _encoded(passphrase: str) -> bytes:
+    """Return what is digested: the same characters are the same bytes, whatever keyboard they come from."""
+    return unicodedata.normalize("NFC", passphrase).encode("utf-8", "surrogatepass")
+
+
+def matches(digested: str, passphrase: str) -> bool:
+    """Return whether *passphrase* is the one of which `digest` made *digested*, which nobody could alter."""
+    try:
+        return argon2id.verify(digested.encode("ascii"), _encoded(passphrase))
+    except InvalidkeyError:
+        return False

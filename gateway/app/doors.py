@@ -2,12 +2,14 @@
 
 import ssl
 from collections.abc import Iterable, Sequence
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Self
 
 from aiohttp import web
 
 from gateway.app.local_socket import LocalSite, LocalSocket
+from gateway.config import Console
 from gateway.core.errors import Misconfigured
 from gateway.peering.tls import admit, server_context
 from keys.certificates import TlsKey, load_into
@@ -64,6 +66,36 @@ class Door:
         runner, self._runner = self._runner, None
         if runner is not None:
             await runner.cleanup()
+
+
+def console_tls(console: Console) -> ssl.SSLContext | None:
+    """Return the TLS context of the console, None where it speaks plain HTTP to this machine alone.
+
+    Raises:
+        Misconfigured: others could read along, or certificate and key cannot be used.
+    """
+    if not console.tls:
+        if console.host != "localhost" and not _is_loopback(console.host):
+            raise Misconfigured(
+                "console.certificate_file: with console.host open to others, a certificate is needed"
+            )
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    try:
+        context.load_cert_chain(console.certificate_file, console.key_file or None)
+    except (OSError, ssl.SSLError):
+        raise Misconfigured(
+            "console.certificate_file, console.key_file: no certificate and its key in PEM"
+        ) from None
+    return context
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 class Handshakes:

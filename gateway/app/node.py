@@ -14,11 +14,11 @@ from pathlib import Path
 import structlog
 
 from gateway.app.beginning import Beginning
-from gateway.app.doors import Door, Handshakes
+from gateway.app.doors import Door, Handshakes, console_tls
 from gateway.app.health import Health
 from gateway.app.identity import Identity, check_keys, read_keyring
 from gateway.app.own_card import newest_recorded, read_card
-from gateway.config import Settings
+from gateway.config import Console, Federation, Hook, Settings
 from gateway.core.card import OVERLAP_MS, Card, parse_card
 from gateway.core.errors import GatewayFault, Unavailable
 from gateway.core.signed_note import parse_vkey
@@ -362,16 +362,29 @@ async def _doors(
         sentry=inside.sentry,
     )
     doors = {}
-    for name, app, place, tls in (
-        ("federation", federation_app(context), settings.federation, inside.handshakes.context),
-        ("hook", hook_app(context), settings.hook, None),
-    ):
-        door = await Door.opened(app, name, place.host, place.port, drain_s=settings.limits.drain_s, tls=tls)
+    opening = [
+        ("federation", federation_app(context), _place(settings.federation), inside.handshakes.context),
+        ("hook", hook_app(context), _place(settings.hook), None),
+    ]
+    if settings.console.enabled:
+        # What draws pages takes memory that a node without a console can do without.
+        from gateway.web.console.door import console_app  # noqa: PLC0415 - see above
+
+        opening.append(
+            ("console", console_app(context), _place(settings.console), console_tls(settings.console))
+        )
+    for name, app, (host, port), tls in opening:
+        door = await Door.opened(app, name, host, port, drain_s=settings.limits.drain_s, tls=tls)
         opened.push_async_callback(door.close)
         doors[name] = door
     if settings.hook.socket:
         await doors["hook"].open_socket(Path(settings.hook.socket), settings.hook.socket_permissions)
     return doors
+
+
+def _place(door: Federation | Hook | Console) -> tuple[str, int]:
+    """Return where *door* listens."""
+    return door.host, door.port
 
 
 def _warn_of_expiry(card: Card, clock: Clock) -> None:

@@ -42,6 +42,7 @@ COMMANDS = {
     "erase": ("retention", "Erase content by two operators: show, propose, confirm, withdraw, list."),
     "hold": ("retention", "Legal holds, which keep a case from being erased: add, remove, list."),
     "token": ("tokens", "Tokens of the hook: create, list, revoke."),
+    "users": ("users", "Accounts of the operators' console: add, list, disable, reset."),
     "webhooks": ("webhooks", "Webhooks: add, list, show, test, rotate, change, remove, redeliver."),
 }
 """Each command: the module that has it, and what help says about it."""

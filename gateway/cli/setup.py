@@ -48,7 +48,7 @@ class Options(TypedDict):
 )
 @click.option("--federation-port", type=_PORT, help="Listen for peers here.  [default: 8443]")
 @click.option("--hook-port", type=_PORT, help="Listen for own systems here.  [default: 8480]")
-@click.option("--console-port", type=_PORT, help="Kept for the console.  [default: 8490]")
+@click.option("--console-port", type=_PORT, help="Listen for browsers here.  [default: 8490]")
 @click.option(
     "--passphrase-file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -128,4 +128,5 @@ What to do next:
   1. Move {folder / OFFLINE} off this machine, key and passphrase apart. It is needed only to
      renew the card (art18 card renew); who holds it can speak for the authority.
   2. Start the node:      art18 run --config {folder / "config.toml"}
-  3. Exchange cards:      art18 card export FILE, and art18 peers add FILE for each peer."""
+  3. Exchange cards:      art18 card export FILE, and art18 peers add FILE for each peer.
+  4. Let operators in:    art18 users add NAME --role admin prints a link for a browser."""

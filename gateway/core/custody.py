@@ -7,6 +7,7 @@ sealed value to another message, case or upload (protocol §6, "At rest").
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from gateway.core.account import Secrets
 from gateway.core.entry import SALT_BYTES, commitment_to
 from gateway.core.envelope import Content, parse_content
 from gateway.core.errors import Malformed
@@ -105,6 +106,16 @@ def open_webhook(storage: StorageKey, webhook: str, box: Box) -> tuple[bytes, ..
     )
 
 
+def box_account(storage: StorageKey, name: str, secrets: Secrets) -> Box:
+    """Seal what a person signs in with for the row of the account."""
+    return storage.seal(secrets.encode(), _context("account", name))
+
+
+def open_account(storage: StorageKey, name: str, box: Box) -> Secrets:
+    """Return the secrets of `box_account`. Raises keys.errors.CannotOpen."""
+    return Secrets.parse(storage.open(box, _context("account", name)))
+
+
 def box_detail(storage: StorageKey, detail: bytes) -> SealedDetail:
     """Seal the *detail* of an entry for its row, with a fresh salt."""
     salt = fresh_salt()
@@ -132,6 +143,11 @@ def subject_pseudonym(storage: StorageKey, identity: str) -> str:
     It is the same in every case and with every peer, or the index would find nothing.
     """
     return storage.pseudonym(identity.encode(), b"subject")
+
+
+def name_pseudonym(storage: StorageKey, name: str) -> str:
+    """Return what stands for a *name* that somebody gave to sign in: it may be a passphrase even."""
+    return storage.pseudonym(name.encode("utf-8", "surrogateescape"), b"sign-in")
 
 
 def _context(*parts: str) -> bytes:

@@ -121,6 +121,16 @@ QUEUE_DEPTH = Statement(
         .group_by(notices.c.peer),
     )
 )
+COUNTED = ("available", "queued", "held", "undetermined", "refused", "expired")
+"""States of messages about which somebody may have to do something; an index counts them."""
+MESSAGE_COUNTS = Statement(
+    sa.select(messages.c.state, sa.func.count())
+    .where(
+        listed(messages.c.entry),
+        messages.c.state.in_([sa.literal_column(f"'{state}'") for state in COUNTED]),
+    )
+    .group_by(messages.c.state)
+)
 _BACKLOG = {
     "queued": sa.select(sa.func.count()).where(_QUEUED),
     "oldest_ms": sa.select(sa.func.min(messages.c.recorded_ms)).where(_QUEUED),

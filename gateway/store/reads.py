@@ -23,6 +23,7 @@ from gateway.store.questions import (
     DUE,
     ELSEWHERE,
     ENVELOPES,
+    MESSAGE_COUNTS,
     MESSAGES_WITH_ID,
     NEXT_DUE,
     NOTICES_DUE,
@@ -170,6 +171,11 @@ class RowReads:
             alarms=alarms,
             log_size=log_size,
         )
+
+    async def message_counts(self) -> Mapping[str, int]:
+        """Return how many messages are in each state about which somebody may have to do something."""
+        found = await self._database.fetch(MESSAGE_COUNTS)
+        return {str(state): int(count) for state, count in found}
 
     async def envelopes(self, message: MessageId) -> list[EnvelopeRow]:
         """Return every envelope made for an outgoing message."""

@@ -13,6 +13,7 @@ from typing import Any, Generic, get_args, get_type_hints
 import sqlalchemy as sa
 
 from gateway.rows import (
+    AccountRow,
     AlarmRow,
     AnnouncementRow,
     AnswerRow,
@@ -40,6 +41,8 @@ from gateway.rows import (
     PeerRow,
     ProfileRow,
     ReceiptRow,
+    SessionRow,
+    SignInRow,
     SubjectRow,
     TokenRow,
     UploadRow,
@@ -181,6 +184,9 @@ _KINDS: tuple[Kind[Any], ...] = (
     _kind(EpochRow, "epochs", "origin", small=False),
     _kind(HoldRow, "holds", "peer", "case"),
     _kind(ErasureRow, "erasures", "id", small=False),
+    _kind(AccountRow, "accounts", "name", small=False),
+    _kind(SessionRow, "sessions", "sha256"),
+    _kind(SignInRow, "sign_ins", "subject"),
 )
 KINDS: Mapping[type[Any], Kind[Any]] = {kind.row: kind for kind in _KINDS}
 

@@ -32,6 +32,7 @@ from gateway.web import (
     token_routes,
     tus,
     uploads,
+    users,
     webhooks,
     witnesses,
 )
@@ -113,6 +114,10 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/holds", Scope.ADMIN, holds.add),
     Route("POST", "/holds/remove", Scope.ADMIN, holds.remove),
     Route("GET", "/events", Scope.READ, events.index),
+    Route("GET", "/users", Scope.ADMIN, users.index),
+    Route("POST", "/users", Scope.ADMIN, users.create),
+    Route("POST", "/users/{name}/reset", Scope.ADMIN, users.reset),
+    Route("POST", "/users/{name}/disable", Scope.ADMIN, users.disable),
     Route("GET", "/webhooks", Scope.ADMIN, webhooks.index),
     Route("POST", "/webhooks", Scope.ADMIN, webhooks.create),
     Route("GET", "/webhooks/{id}", Scope.ADMIN, webhooks.show),

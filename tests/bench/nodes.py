@@ -28,18 +28,18 @@ class Authority:
     def __init__(self, folder: Path, authority: str, country: str) -> None:
         self.id, self.folder = authority, folder / country.lower()
         self.config = str(self.folder / "config.toml")
-        federation, hook = free_port(), free_port()
+        federation, hook, console = free_port(), free_port(), free_port()
         art18(
             "init", str(self.folder), "--authority", authority, "--country", country, "--name", authority,
             "--domain", f"{country.lower()}.example", "--endpoint", f"https://127.0.0.1:{federation}",
-            "--federation-port", str(federation), "--hook-port", str(hook),
+            "--federation-port", str(federation), "--hook-port", str(hook), "--console-port", str(console),
         )  # fmt: skip
         self.hook = f"http://127.0.0.1:{hook}/v1"
         self.token = (self.folder / "cli.token").read_text().strip()
 
     def start(self) -> Process:
         argv = [sys.executable, "-m", "gateway", "run", "--config", self.config]
-        return Process(self.id, argv, folder=self.folder, ready=2)
+        return Process(self.id, argv, folder=self.folder, ready=3)
 
     def knows(self, other: "Authority") -> None:
         card = str(self.folder / f"{other.id}.card")

@@ -609,3 +609,16 @@ def test_nothing_of_a_case_is_in_the_logs(pair, draft, summons):
         for line in lines:
             assert set(json.loads(line)) <= KEYS
             assert not any(word in line for word in CONTENT)
+
+
+def test_accounts_of_the_console(pair):
+    authority = pair[0]
+    told = call(authority, "users", "add", "a.haddad", "--role", "officer", "--role", "viewer")
+    assert f"{authority.doors['console']}/welcome/" in told
+    assert "works once" in told
+    assert "officer, viewer" in call(authority, "users", "list")
+    assert ask(authority, "users", "reset", "a.haddad")["link"] not in told
+    assert "signed out everywhere" in call(authority, "users", "disable", "a.haddad")
+    assert "disabled" in call(authority, "users", "list")
+    call(authority, "users", "disable", "nobody", code=1)
+    call(authority, "users", "add", "b.haddad", code=2)

@@ -307,6 +307,17 @@ async def test_the_depth_of_the_queue_counts_messages_and_notices(store: SqlStor
     assert await store.queue_depth() == {PEER: 3, OTHER: 1}
 
 
+async def test_messages_that_somebody_may_have_to_look_at_are_counted(store: SqlStore):
+    assert await store.message_counts() == {}
+
+    incoming = message(direction=Direction.IN, state="available")
+    await put(
+        store, message(), message(peer=OTHER), message(state="held"), incoming, message(state="accepted")
+    )
+
+    assert await store.message_counts() == {"queued": 2, "held": 1, "available": 1}
+
+
 async def test_receipts_come_oldest_first(store: SqlStore):
     wanted = new_id()
     rows = [receipt(wanted), receipt(wanted, event="content.handed_over"), receipt(wanted, peer=OTHER)]

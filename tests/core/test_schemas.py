@@ -417,3 +417,7 @@ def test_a_day_of_the_year_is_filled_with_the_next_one(today, filled):
     step = schemas.sample(9)["steps"][0]
     draft = schemas.fill(step, to="qp.justice", today=date.fromisoformat(today), sent=[])
     assert draft["body"]["restrictions"]["until"] == filled
+
+
+def test_a_schema_of_entries_knows_every_event():
+    assert schemas.load("entry")["properties"]["event"]["enum"] == schemas.codes()["events"]

@@ -22,7 +22,11 @@ async def hook(tmp_path):
 
 
 def path_of(route) -> str:
-    return route.path.replace("{id}", ID).replace("{n}", "0").replace("{delivery}", "0")
+    parts = {"{id}": ID, "{n}": "0", "{name}": "a.haddad", "{delivery}": "0"}
+    path = route.path
+    for part, given in parts.items():
+        path = path.replace(part, given)
+    return path
 
 
 @pytest.mark.parametrize("route", ROUTED)

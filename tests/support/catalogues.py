@@ -1,4 +1,4 @@
-"""The catalogues of the sentences of findings: drawn from schemas and rules, translated, compiled.
+"""The catalogues of sentences: of findings, drawn from schemas and rules; of the console, from its templates.
 
     make catalogues
 
@@ -7,6 +7,7 @@ any more go, and what was translated is compiled. The English catalogue says of 
 """
 
 import importlib
+import itertools
 import pkgutil
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -15,12 +16,15 @@ from pathlib import Path
 from babel.messages.catalog import Catalog
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
+from jinja2.ext import extract_from_ast
 
 import gateway.core.findings as package
 import schemas
 from gateway.core.findings import annotations
 from gateway.core.findings.finding import Defect
-from schemas.catalogues import DEFAULT, DOMAIN, LANGUAGES
+from gateway.web.console import words
+from gateway.web.console.frame import environment
+from schemas.catalogues import CONSOLE, DEFAULT, DOMAIN, LANGUAGES
 
 FOLDER = Path(schemas.__file__).parent / "locale"
 SINCE = datetime(2026, 11, 28, tzinfo=UTC)  # written into every catalogue, so that only texts change it
@@ -43,26 +47,45 @@ def sentences() -> dict[str, list[str]]:
     return {text: sorted(articles) for text, articles in sorted(found.items())}
 
 
-def place(language: str, ending: str) -> Path:
-    return FOLDER / language / "LC_MESSAGES" / f"{DOMAIN}.{ending}"
+def console_sentences() -> dict[str, list[str]]:
+    """Return what the console says, with the templates that say it."""
+    found: dict[str, set[str]] = {sentence: set() for sentence in words.SENTENCES}
+    made = environment()
+    assert made.loader is not None
+    for name in made.list_templates():
+        source = made.loader.get_source(made, name)[0]
+        for _, _, sentence in extract_from_ast(made.parse(source), gettext_functions=("_",)):
+            if isinstance(sentence, str):
+                found.setdefault(sentence, set()).add(name)
+            elif isinstance(sentence, tuple) and isinstance(sentence[0], str):
+                found.setdefault(sentence[0], set()).add(name)
+    return {text: sorted(names) for text, names in sorted(found.items())}
 
 
-def kept(language: str) -> Catalog:
+SENTENCES = {DOMAIN: sentences, CONSOLE: console_sentences}
+"""Every catalogue, and what stands in it."""
+
+
+def place(language: str, ending: str, domain: str = DOMAIN) -> Path:
+    return FOLDER / language / "LC_MESSAGES" / f"{domain}.{ending}"
+
+
+def kept(language: str, domain: str = DOMAIN) -> Catalog:
     """Return the catalogue as it lies there, or an empty one."""
-    path = place(language, "po")
+    path = place(language, "po", domain)
     if not path.exists():
         return Catalog(language)
     with path.open("rb") as file:
         return read_po(file, locale=language)
 
 
-def updated(language: str) -> Catalog:
+def updated(language: str, domain: str = DOMAIN) -> Catalog:
     """Return the catalogue with every sentence of now."""
-    before = kept(language)
+    before = kept(language, domain)
     found = Catalog(
         language,
-        domain=DOMAIN,
-        header_comment="# Sentences of findings. Brought up to date by: make catalogues",
+        domain=domain,
+        header_comment=f"# Sentences of {domain}. Brought up to date by: make catalogues",
         project="article18-gateway",
         version="1",
         msgid_bugs_address="",
@@ -72,7 +95,7 @@ def updated(language: str) -> Catalog:
         revision_date=SINCE,
         fuzzy=False,
     )
-    for text, articles in sentences().items():
+    for text, articles in SENTENCES[domain]().items():
         known = before.get(text)
         translated = text if language == DEFAULT else (known.string if known else "")
         found.add(text, translated, auto_comments=[", ".join(articles)])
@@ -80,12 +103,12 @@ def updated(language: str) -> Catalog:
 
 
 def main() -> None:
-    for language in LANGUAGES:
-        catalogue = updated(language)
-        place(language, "po").parent.mkdir(parents=True, exist_ok=True)
-        with place(language, "po").open("wb") as file:
+    for language, domain in itertools.product(LANGUAGES, SENTENCES):
+        catalogue = updated(language, domain)
+        place(language, "po", domain).parent.mkdir(parents=True, exist_ok=True)
+        with place(language, "po", domain).open("wb") as file:
             write_po(file, catalogue, width=0)
-        with place(language, "mo").open("wb") as file:
+        with place(language, "mo", domain).open("wb") as file:
             write_mo(file, catalogue)
 
 

@@ -21,7 +21,7 @@ from gateway.cli import card, foundation, program
 from keys.passwords import LEAST
 from tests.faults.node import serve
 
-READY_DOORS = 2
+READY_DOORS = 3
 _LOOK_S = 0.02
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(["tests.faults.node", "gateway.app.node"])
@@ -64,6 +64,7 @@ class Place:
     id: str
     federation: int
     hook: int
+    console: int
     endpoint: int
     """The port that its card names: where peers call, perhaps over a line that leads to its own."""
 
@@ -81,14 +82,18 @@ class Place:
 
     def elsewhere(self, folder: Path) -> "Place":
         """Return the same authority with a copy of its data folder, and doors at other ports."""
-        place = replace(self.copied(folder), federation=free_port(), hook=free_port())
+        place = replace(self.copied(folder), federation=free_port(), hook=free_port(), console=free_port())
         path = Path(place.config)
         text = path.read_text()
-        for old, new in ((self.federation, place.federation), (self.hook, place.hook)):
+        for old, new in zip(self.ports, place.ports, strict=True):
             assert text.count(f"port = {old}\n") == 1
             text = text.replace(f"port = {old}\n", f"port = {new}\n")
         path.write_text(text)
         return place
+
+    @property
+    def ports(self) -> tuple[int, int, int]:
+        return self.federation, self.hook, self.console
 
     def copied(self, folder: Path) -> "Place":
         """Return the same authority with a copy of its data folder."""
@@ -99,7 +104,7 @@ class Place:
 def set_up(folder: Path, authority: str, *, endpoint: int | None = None) -> Place:
     """Make a data folder with the real `init`; *endpoint* is a port that leads to the federation door."""
     federation = free_port()
-    place = Place(folder, authority, federation, free_port(), endpoint or federation)
+    place = Place(folder, authority, federation, free_port(), free_port(), endpoint or federation)
     country = authority[:2].upper()
     with cheap_passphrases():
         art18(
@@ -107,6 +112,7 @@ def set_up(folder: Path, authority: str, *, endpoint: int | None = None) -> Plac
             f"Example {country}", "--domain", f"{authority.replace('.', '-')}.example",
             "--endpoint", f"https://127.0.0.1:{place.endpoint}",
             "--federation-port", str(place.federation), "--hook-port", str(place.hook),
+            "--console-port", str(place.console),
         )  # fmt: skip
     return place
 

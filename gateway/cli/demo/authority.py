@@ -20,7 +20,7 @@ from gateway.cli.program import art18
 from gateway.cli.session import Session
 from gateway.cli.terminal import Terminal
 
-_DOORS = 2
+_DOORS = 3
 _READY_S = 30.0
 _STOP_S = 20.0
 _WAIT_S = 20.0
@@ -45,7 +45,7 @@ class Authority:
 
     def set_up(self) -> str:
         """Run `art18 init`; return the fingerprint of the root key."""
-        federation, hook = _free_ports(2)
+        federation, hook, console = _free_ports(3)
         slug = self.id.partition(".")[2]
         options = {
             "authority": self.id,
@@ -55,6 +55,7 @@ class Authority:
             "endpoint": f"https://127.0.0.1:{federation}",
             "federation-port": str(federation),
             "hook-port": str(hook),
+            "console-port": str(console),
         }
         words = [word for name, value in options.items() for word in (f"--{name}", value)]
         return str(self.art18("init", str(self.folder), *words)["fingerprint"])
@@ -99,7 +100,7 @@ class Authority:
             )
 
     def until_ready(self) -> None:
-        """Return once both doors are open. Raises Broken."""
+        """Return once every door is open. Raises Broken."""
         node, deadline = self._running(), time.monotonic() + _READY_S
         assert node.stdout is not None  # noqa: S101 - it was started with a pipe
         while len(self.doors) < _DOORS:

@@ -222,9 +222,13 @@ class Story:
         self._head("Both nodes stay up until Ctrl-C")
         for side in self._sides.values():
             self._console.print(
-                f"  {side.country}  hook {side.doors['hook']}, peers {side.doors['federation']}"
+                f"  {side.country}  hook {side.doors['hook']}, peers {side.doors['federation']}, "
+                f"console {side.doors['console']}",
+                soft_wrap=True,
             )
             self._console.print(f"      ART18_CONFIG={side.config} {_command()} inbox", soft_wrap=True)
+            told = "users add you --role admin --role viewer"
+            self._console.print(f"      ART18_CONFIG={side.config} {_command()} {told}", soft_wrap=True)
         stopping = Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stopping.set())

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from gateway.core.errors import Misconfigured
 
-REVISION = "0011"
+REVISION = "0012"
 """The newest revision: the one whose outcome is `tables.metadata`."""
 
 
