@@ -130,7 +130,19 @@ class Sessions:
         return session
 
     async def _failed(self, account: AccountRow | None, subjects: tuple[str, str], now_ms: int) -> None:
-        """Count a failure against the name and the address, and log it: an unknown name stands for nobody."""
+        """Count a failure against the name and the address, and log it: an unknown name stands for nobody.
+
+        Each counts, of those that come at once too.
+        """
+        entry = _entry("session.refused", None if account is None else account.id, _NOT_SIGNED_IN)
+        while True:
+            puts = await self._counted(subjects, now_ms)
+            with contextlib.suppress(Stale):  # another failure was counted meanwhile
+                await self.context.store.record(Change(name="sign_in", entries=(entry,), puts=puts))
+                break
+        await self._sweep(now_ms)
+
+    async def _counted(self, subjects: tuple[str, str], now_ms: int) -> tuple[SignInRow, ...]:
         puts = []
         for subject, tries in zip(subjects, (ACCOUNT_TRIES, ADDRESS_TRIES), strict=True):
             held = await self.context.store.get(SignInRow, subject)
@@ -140,9 +152,7 @@ class Sessions:
             failures = recent + 1
             until_ms = now_ms + locked_ms(failures, tries)
             puts.append(replace(held, failures=failures, failed_ms=now_ms, until_ms=until_ms))
-        entry = _entry("session.refused", None if account is None else account.id, _NOT_SIGNED_IN)
-        await self.context.store.record(Change(name="sign_in", entries=(entry,), puts=tuple(puts)))
-        await self._sweep(now_ms)
+        return tuple(puts)
 
     async def _opened(
         self, account: AccountRow, used: tuple[Secrets, int], address: str, over: tuple[str, str | None]

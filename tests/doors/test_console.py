@@ -1,5 +1,6 @@
 """The console: coming in, staying in, and what each role may ask."""
 
+import asyncio
 import json
 
 import pytest
@@ -104,6 +105,14 @@ async def test_a_recovery_code_lets_in_once(console):
     assert (await console.sign_in("a.haddad", code=codes[0].upper())).status == 303
     assert (await console.sign_in("a.haddad", code=codes[0])).status == 403
     assert (await console.sign_in("a.haddad", code=codes[1])).status == 303
+
+
+async def test_failures_that_come_at_once_count_each(console):
+    await console.enrol("a.haddad", Role.VIEWER)
+    attempts = [console.sign_in("a.haddad", passphrase=WRONG, code="000000") for _ in range(ACCOUNT_TRIES)]
+    assert {answer.status for answer in await asyncio.gather(*attempts)} == {403}
+    assert {row.failures for row in await console.hook.store.all(SignInRow)} == {ACCOUNT_TRIES}
+    assert (await console.sign_in("a.haddad")).status == 429
 
 
 @pytest.mark.parametrize("name", ["a.haddad", "nobody", "My secret passphrase!"])
