@@ -10,13 +10,13 @@ from gateway.app.renewal import FOR_EVER, ROLES, renew
 from gateway.app.system import SystemClock
 from gateway.cli.hook import Unreachable
 from gateway.cli.program import UsageFault
+from gateway.cli.root import own_keys, with_root
 from gateway.cli.session import Session, with_session
 from gateway.cli.terminal import pairs
 from gateway.core.card import Card, build_card, fingerprint, parse_card
 from gateway.core.errors import Malformed
 from gateway.core.strict import time_text
-from keys.errors import VaultFault
-from keys.vault import read_passphrase, read_root, read_vault, write_vault
+from keys.vault import write_vault
 
 
 @click.group()
@@ -51,18 +51,7 @@ def export(session: Session, /, file: Path) -> None:
 
 
 @card.command(name="renew")
-@click.option(
-    "--root",
-    "root_file",
-    required=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="The root key.",
-)
-@click.option(
-    "--root-passphrase-file",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="The file with its passphrase.  [default: beside it, .passphrase for .key]",
-)
+@with_root
 @click.option(
     "--rotate",
     multiple=True,
@@ -86,19 +75,15 @@ def renew_card(
     A running node takes it up at once, another at its next start; peers fetch it by themselves.
     """
     settings = session.settings()
-    own = read_card(settings.keys.card)
-    root = read_root(root_file, read_passphrase(root_passphrase_file or root_file.with_suffix(".passphrase")))
-    if root.public not in own.root:
-        raise VaultFault(f"the key in {root_file} is not a root key of the card of {own.authority}")
-    passphrase = read_passphrase(settings.keys.passphrase_file)
-    keyring = read_vault(settings.keys.vault, passphrase)
-    plan, renewed = renew(own, keyring, rotate, endpoints or own.endpoints, SystemClock().now_ms())
+    keys = own_keys(settings, root_file, root_passphrase_file)
+    own = keys.own
+    plan, renewed = renew(own, keys.keyring, rotate, endpoints or own.endpoints, SystemClock().now_ms())
     try:
-        raw = build_card(plan, [root])
+        raw = build_card(plan, [keys.root])
     except Malformed as fault:
         raise UsageFault(f"--endpoint: {fault}") from None
     # In this order a crash leaves keys that no card names, never a card whose keys are missing.
-    write_vault(settings.keys.vault, renewed, passphrase, replace=True)
+    write_vault(settings.keys.vault, renewed, keys.passphrase, replace=True)
     write_card(archived(settings.keys.card, own.sequence), own.raw)
     write_card(settings.keys.card, raw)
     successor = parse_card(raw)

@@ -2,50 +2,24 @@
 
 import asyncio
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from gateway.app.own_card import read_card
 from gateway.app.system import SystemClock, SystemEntropy
 from gateway.cli.program import UsageFault
+from gateway.cli.root import OwnKeys, own_keys, with_root
 from gateway.cli.session import Session, with_session
 from gateway.config import Settings
 from gateway.core.card import Card
-from keys.errors import VaultFault
-from keys.signing import SigningKey
-from keys.vault import Keyring, read_passphrase, read_root, read_vault
 
 if TYPE_CHECKING:
     from gateway.app.epoch import Outlook
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Decision:
-    """What an operator brings to open an epoch: keys, a name, and perhaps the consent."""
-
-    root: SigningKey
-    keyring: Keyring
-    passphrase: bytes
-    by: str
-    yes: bool
-
-
 @click.command(name="new-epoch")
-@click.option(
-    "--root",
-    "root_file",
-    required=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="The root key.",
-)
-@click.option(
-    "--root-passphrase-file",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="The file with its passphrase.  [default: beside it, .passphrase for .key]",
-)
+@with_root
 @click.option("--by", required=True, metavar="NAME", help="Who decides this; kept on record.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @with_session
@@ -61,21 +35,15 @@ def new_epoch(
     if not by.strip():
         raise UsageFault("--by: a name")
     settings = session.settings()
-    own = read_card(settings.keys.card)
-    root = read_root(root_file, read_passphrase(root_passphrase_file or root_file.with_suffix(".passphrase")))
-    if root.public not in own.root:
-        raise VaultFault(f"the key in {root_file} is not a root key of the card of {own.authority}")
-    passphrase = read_passphrase(settings.keys.passphrase_file)
-    keyring = read_vault(settings.keys.vault, passphrase)
-    decision = _Decision(root=root, keyring=keyring, passphrase=passphrase, by=by, yes=yes)
-    asyncio.run(_open(session, settings, decision))
+    keys = own_keys(settings, root_file, root_passphrase_file)
+    asyncio.run(_open(session, settings, keys, by, yes=yes))
 
 
-async def _open(session: Session, settings: Settings, decision: _Decision) -> None:
+async def _open(session: Session, settings: Settings, keys: OwnKeys, by: str, *, yes: bool) -> None:
     # The store takes a while to load, which other commands of this group can do without.
     from gateway.app.epoch import opening  # noqa: PLC0415 - see above
 
-    async with opening(settings, decision.keyring, SystemClock(), SystemEntropy()) as found:
+    async with opening(settings, keys.keyring, SystemClock(), SystemEntropy()) as found:
         card = found.finished()
         if card is not None:
             _say(session, card, found.store.size - 1)
@@ -85,9 +53,9 @@ async def _open(session: Session, settings: Settings, decision: _Decision) -> No
         if outlook.needless:
             _say(session, found.card, found.store.size - 1)
             return
-        if not decision.yes:
+        if not yes:
             _ask(session, outlook)
-        opened = await found.open(outlook, decision.root, decision.passphrase, decision.by)
+        opened = await found.open(outlook, keys.root, keys.passphrase, by)
         _say(session, opened, outlook.size)
 
 

@@ -8,23 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.core import merkle, note, proof, signed_note
-from keys.signing import LogKeys
 from tests.interop import c2sp
+from tests.interop.logs import COSIGNER, KEYS, LEAVES, LOG, ORIGIN, TIME_MS, WITNESS, WITNESS_KEYS, log_of
 
 PUBLISHED = json.loads((Path(__file__).parent / "published.json").read_bytes())["notes"]
-ORIGIN = "moj.qm.example/audit/1"
-WITNESS = "moj.qn.example/witness"
-TIME_MS = 1795442709123
-KEYS, WITNESS_KEYS = LogKeys.generate(), LogKeys.generate()
-LOG = note.LogIdentity(ORIGIN, KEYS.ed.public, KEYS.lattice.public)
-COSIGNER = note.WitnessIdentity(WITNESS, WITNESS_KEYS.ed.public, WITNESS_KEYS.lattice.public)
-LEAVES = [b'{"entry":%d}' % number for number in range(70)]
-
-
-def log_of(size):
-    frontier, made = merkle.Frontier().append(map(merkle.leaf_hash, LEAVES[:size]))
-    nodes = {(level, index): digest for level, index, digest in made}
-    return frontier, lambda level, index: nodes[level, index]
 
 
 @pytest.mark.parametrize("published", PUBLISHED)

@@ -13,22 +13,8 @@ import pytest
 from gateway.core import merkle, note
 from gateway.core.signed_note import one_signature, parse_note
 from gateway.core.strict import b64
-from keys.signing import LogKeys
 from tests.interop import golang
-
-ORIGIN = "moj.qm.example/audit/1"
-WITNESS = "moj.qn.example/witness"
-TIME_MS = 1795442709123
-KEYS, WITNESS_KEYS = LogKeys.generate(), LogKeys.generate()
-LOG = note.LogIdentity(ORIGIN, KEYS.ed.public, KEYS.lattice.public)
-COSIGNER = note.WitnessIdentity(WITNESS, WITNESS_KEYS.ed.public, WITNESS_KEYS.lattice.public)
-LEAVES = [b'{"entry":%d}' % number for number in range(70)]
-
-
-def log_of(size):
-    frontier, made = merkle.Frontier().append(map(merkle.leaf_hash, LEAVES[:size]))
-    nodes = {(level, index): digest for level, index, digest in made}
-    return frontier, lambda level, index: nodes[level, index]
+from tests.interop.logs import COSIGNER, KEYS, LEAVES, LOG, ORIGIN, TIME_MS, WITNESS, WITNESS_KEYS, log_of
 
 
 @pytest.fixture(scope="module")
