@@ -4,7 +4,6 @@ Invariants: every message that the hook accepted arrives exactly once, has its r
 logs verify.
 """
 
-import asyncio
 import copy
 import json
 from functools import partial
@@ -13,7 +12,7 @@ import aiohttp
 import pytest
 
 import schemas
-from tests.support.nodes import Node, all_accepted, eventually, pinned, set_up
+from tests.support.nodes import Node, all_accepted, eventually, two_places
 
 PASSINGS = (1, 3)
 """At which passing of its fail-point a node is killed; as many messages are sent until then."""
@@ -31,19 +30,8 @@ RECIPIENT = ["receive.before_commit", "receive.after_commit", "door.before_answe
 
 @pytest.fixture(scope="module")
 def places(tmp_path_factory):
-    """Two authorities that have pinned each other, as folders to copy."""
-    folder = tmp_path_factory.mktemp("authorities")
-    places = set_up(folder / "qo", "qo.justice"), set_up(folder / "qp", "qp.justice")
-
-    async def ceremony() -> None:
-        nodes = [await Node.started(place) for place in places]
-        try:
-            await asyncio.to_thread(pinned, *nodes)
-        finally:
-            assert [await node.stop() for node in nodes] == [0, 0]
-
-    asyncio.run(ceremony())
-    return places
+    """Two authorities that have pinned each other."""
+    return two_places(tmp_path_factory.mktemp("authorities"), "qo.justice", "qp.justice")
 
 
 def draft() -> dict[str, object]:

@@ -19,8 +19,7 @@ from tests.support.nodes import (
     art18,
     cheap_passphrases,
     eventually,
-    pinned,
-    set_up,
+    two_places,
 )
 
 SENDER, PEER = "qo.justice", "qp.justice"
@@ -28,19 +27,8 @@ SENDER, PEER = "qo.justice", "qp.justice"
 
 @pytest.fixture(scope="module")
 def places(tmp_path_factory) -> tuple[Place, Place]:
-    """Two authorities that have pinned each other, as folders to copy."""
-    folder = tmp_path_factory.mktemp("authorities")
-    places = set_up(folder / "qo", SENDER), set_up(folder / "qp", PEER)
-
-    async def ceremony() -> None:
-        nodes = [await Node.started(place) for place in places]
-        try:
-            await asyncio.to_thread(pinned, *nodes)
-        finally:
-            assert [await node.stop() for node in nodes] == [0, 0]
-
-    asyncio.run(ceremony())
-    return places
+    """Two authorities that have pinned each other."""
+    return two_places(tmp_path_factory.mktemp("authorities"), SENDER, PEER)
 
 
 def draft() -> dict[str, object]:

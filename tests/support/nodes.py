@@ -208,6 +208,21 @@ def pinned(one: Node, other: Node) -> None:
         )
 
 
+def two_places(folder: Path, one: str, other: str) -> tuple[Place, Place]:
+    """Set up two authorities that have pinned each other, as folders to copy."""
+    places = set_up(folder / one.partition(".")[0], one), set_up(folder / other.partition(".")[0], other)
+
+    async def ceremony() -> None:
+        nodes = [await Node.started(place) for place in places]
+        try:
+            await asyncio.to_thread(pinned, *nodes)
+        finally:
+            assert [await node.stop() for node in nodes] == [0, 0]
+
+    asyncio.run(ceremony())
+    return places
+
+
 async def eventually(what: Callable[[], object], *, timeout_s: float = 90) -> None:
     """Wait until *what* (may be a coroutine function) gives something true; fail by the deadline.
 
