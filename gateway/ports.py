@@ -309,9 +309,14 @@ class Store(RowSource, Protocol):
 
     # -- the audit log
     async def entries(
-        self, where: EntryFilter, *, cursor: int | None = None, limit: int = 50
+        self,
+        where: EntryFilter,
+        *,
+        cursor: int | None = None,
+        limit: int = 50,
+        newest_first: bool = False,
     ) -> list[Logged]:
-        """Return entries oldest first, from after index *cursor*."""
+        """Return entries oldest first, or newest first, from behind index *cursor* in that order."""
         ...
 
     async def entry(self, index: int) -> Logged | None:

@@ -94,11 +94,28 @@ def _behind(*, after: bool, paged: bool) -> Sequence[sa.ColumnElement[bool]]:
     return (entries.c.index > sa.case((begin <= _CURSOR, _CURSOR), else_=begin - sa.literal_column("1")),)
 
 
+def _ahead(*, before: bool, paged: bool) -> Sequence[sa.ColumnElement[bool]]:
+    """Return where the list begins that goes back from the newest: one bound, as in `_behind`."""
+    if not before:
+        return (entries.c.index < _CURSOR,) if paged else ()
+    end = _at("before_ms", first=False)
+    if not paged:
+        return (entries.c.index <= end,)
+    return (entries.c.index < sa.case((end >= _CURSOR, _CURSOR), else_=end + sa.literal_column("1")),)
+
+
 @cache
-def list_of_entries(filtered: tuple[str, ...], *, after: bool, before: bool, paged: bool) -> Statement:
-    """Return the SELECT of entries by the fields *filtered*, the rarest first; oldest first."""
+def list_of_entries(
+    filtered: tuple[str, ...], *, after: bool, before: bool, paged: bool, newest_first: bool = False
+) -> Statement:
+    """Return the SELECT of entries by the fields *filtered*, the rarest first."""
     conditions = steered([_FILTERED[name] for name in filtered])
     found = sa.select(*_COLUMNS).where(listed(entries.c.time_ms), *conditions)
+    if newest_first:
+        found = found.where(*_ahead(before=before, paged=paged))
+        if after:
+            found = found.where(entries.c.index >= _at("after_ms", first=True))
+        return limited(found.order_by(entries.c.index.desc()))
     found = found.where(*_behind(after=after, paged=paged))
     if before:
         found = found.where(entries.c.index <= _at("before_ms", first=False))
@@ -153,15 +170,21 @@ class TrailReads:
         self._database = database
 
     async def entries(
-        self, where: EntryFilter, *, cursor: int | None = None, limit: int = 50
+        self,
+        where: EntryFilter,
+        *,
+        cursor: int | None = None,
+        limit: int = 50,
+        newest_first: bool = False,
     ) -> list[Logged]:
-        """Return entries oldest first, from after index *cursor*."""
+        """Return entries oldest first, or newest first, from behind index *cursor* in that order."""
         wanted = {name: getattr(where, name) for name in _FILTERED if getattr(where, name) is not None}
         statement = list_of_entries(
             tuple(wanted),
             after=where.after_ms is not None,
             before=where.before_ms is not None,
             paged=cursor is not None,
+            newest_first=newest_first,
         )
         found = await self._database.fetch(
             statement,

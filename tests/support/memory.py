@@ -322,13 +322,19 @@ class MemoryStore:
         return self.disk.log[index] if index < len(self.disk.log) else None
 
     async def entries(
-        self, where: EntryFilter, *, cursor: int | None = None, limit: int = 50
+        self,
+        where: EntryFilter,
+        *,
+        cursor: int | None = None,
+        limit: int = 50,
+        newest_first: bool = False,
     ) -> list[Logged]:
         wanted = {name: getattr(where, name) for name in ("peer", "message_id", "event")}
+        found = list(zip(self.disk.drafts, self.disk.log, strict=True))[:: -1 if newest_first else 1]
         return [
             entry
-            for draft, entry in zip(self.disk.drafts, self.disk.log, strict=True)
-            if (cursor is None or entry.index > cursor)
+            for draft, entry in found
+            if (cursor is None or (entry.index < cursor if newest_first else entry.index > cursor))
             and all(value is None or getattr(draft, name) == value for name, value in wanted.items())
         ][:limit]
 
