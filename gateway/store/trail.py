@@ -20,7 +20,8 @@ from gateway.core.merkle import (
     range_nodes,
 )
 from gateway.core.proof import Receipt, encode_proof
-from gateway.ports import EntryFilter, Logged
+from gateway.core.strict import INTEGER_LIMIT
+from gateway.ports import EntryFilter, Logged, SignedHead
 from gateway.rows import CosignedRow, CoverRow, DetailRow, ReceiptRow
 from gateway.store.database import Database
 from gateway.store.ledger import NODES, node_getter
@@ -137,6 +138,20 @@ FIRST_COSIGNED = Statement(
     )
     .order_by(cosigned.c.size, cosigned.c.witness)
 )
+COSIGNED_BETWEEN = Statement(
+    sa.select(cosigned)
+    .where(
+        cosigned.c.size >= sa.bindparam("least", type_=sa.BigInteger),
+        cosigned.c.size <= sa.bindparam("most", type_=sa.BigInteger),
+    )
+    .order_by(cosigned.c.size, cosigned.c.witness)
+)
+CHECKPOINTS = limited(
+    sa.select(checkpoints.c.size, entries.c.time_ms)
+    .join_from(checkpoints, entries, entries.c.index == checkpoints.c.size - sa.literal_column("1"))
+    .where(checkpoints.c.size < _CURSOR)
+    .order_by(checkpoints.c.size.desc())
+)
 NEWEST_COSIGNED = Statement(
     sa.select(cosigned)
     .where(cosigned.c.size == sa.select(sa.func.max(cosigned.c.size)).scalar_subquery())
@@ -248,6 +263,18 @@ class TrailReads:
         """Return the checkpoint that was signed at *size*, if one was."""
         found = await self._database.fetch(CHECKPOINT_AT, size=size)
         return found[0][0] if found else None
+
+    async def checkpoints(self, *, cursor: int | None = None, limit: int) -> list[SignedHead]:
+        """Return the signed checkpoints below size *cursor*, the largest first."""
+        below = INTEGER_LIMIT if cursor is None else cursor
+        found = await self._database.fetch(CHECKPOINTS, cursor=below, limit=limit)
+        return [SignedHead(size, time_ms) for size, time_ms in found]
+
+    async def cosigned_between(self, least: int, most: int) -> list[CosignedRow]:
+        """Return the cosignatures under checkpoints of the sizes *least* to *most*, by size."""
+        kind = KINDS[CosignedRow]
+        found = await self._database.fetch(COSIGNED_BETWEEN, least=least, most=most)
+        return [kind.build(tuple(row)) for row in found]
 
     async def first_cosigned(self, index: int) -> list[CosignedRow]:
         """Return of each witness the earliest cosignature that covers entry *index*, by size."""

@@ -81,13 +81,13 @@ async def verify(request: web.Request) -> web.Response:
             "until": None if fault is None else fault.until,
             "origin": context.directory.own.log.origin,
             "size": found.size,
-            "root": _root(found.checkpoint),
+            "root": root_of(found.checkpoint),
             "checkpoint": found.checkpoint,
         }
     )
 
 
-def _root(checkpoint: str) -> str:
+def root_of(checkpoint: str) -> str:
     """Return the root that a checkpoint names, in base64; "" if it is none."""
     try:
         _, _, root = parse_head(parse_note(checkpoint).text)

@@ -20,6 +20,7 @@ from tests.support.consoles import open_console
 from tests.support.hooks import MARK, PEER
 
 MINUTE_MS = 60_000
+READ = Draft(event="log.read", outcome="ok", actor_ref="a-token")
 
 
 @pytest.fixture
@@ -161,3 +162,52 @@ async def test_hostile_filters_are_not_repeated(console):
     answer = await console.get("/log?message=%22%3E%3Cscript%3Ealert(1)%3C/script%3E")
     assert answer.status == 400
     assert "alert(1)" not in await answer.text()
+
+
+async def test_checkpoints_are_shown_with_who_cosigned_them(console):
+    assert await cosigned(console)
+    console.hook.clock.time_ms += MINUTE_MS
+    await console.hook.sent()
+    size = await cosigned(console)
+    before = console.hook.counts()
+    page = await console.text("/checkpoints")
+    assert console.hook.counts() == before, "it says nothing of an entry"
+    assert re.findall(r"<tr><td>.*?<code>(\d+)</code>", page)[0] == str(size)
+    assert page.count(f"<code>{make_authority(PEER).card.witness.name}</code>") == 2
+    picture = re.search(r"<svg.*?</svg>", page)[0]
+    assert picture.count("<circle ") == 2
+    assert "<title " in picture
+    assert "style=" not in picture
+    points = [tuple(map(int, one.split(","))) for one in re.search(r'points="([^"]*)"', picture)[1].split()]
+    assert points == sorted(points, key=lambda one: (one[0], -one[1])), "it grows"
+    assert {points[0], points[-1]} == {(8, 192), (632, 8)}
+
+
+async def test_older_checkpoints_follow(console):
+    for _ in range(55):
+        await console.hook.store.record(Change(name="read", entries=(READ,)))
+        newest = await console.hook.store.checkpoint()
+    page = await console.text("/checkpoints")
+    sizes = re.findall(r"<tr><td>.*?<code>(\d+)</code>", page)
+    assert [int(one) for one in sizes] == list(range(newest.size, newest.size - 50, -1))
+    older = re.search(r'href="(/checkpoints\?cursor=\d+)"', page)[1]
+    following = re.findall(r"<tr><td>.*?<code>(\d+)</code>", await console.text(older))
+    assert int(following[0]) == newest.size - 50
+    for query in ("cursor=x", "limit=1"):
+        assert (await console.get(f"/checkpoints?{query}")).status == 400
+    assert "None." in await console.text("/checkpoints?cursor=0")
+
+
+async def test_the_stored_log_is_verified_now(console):
+    await console.hook.sent()
+    number = console.hook.counts()["entries"] - 1
+    before = console.hook.counts()
+    answer = await console.post("/checkpoints/verify")
+    assert answer.status == 200
+    assert f"Sound: all {number + 1} entries" in await answer.text()
+    assert console.hook.counts() == before
+    alter(console, number, b'"outcome":"ok"', b'"outcome":"no"')
+    page = await (await console.post("/checkpoints/verify")).text()
+    assert "The log is not sound" in page
+    assert f'<a href="/log/{number}">' in page
+    assert "Sound: all" not in page

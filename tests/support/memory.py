@@ -25,6 +25,7 @@ from gateway.ports import (
     MessageFilter,
     Outgoing,
     Recorded,
+    SignedHead,
 )
 from gateway.rows import (
     THIS_ENTRY,
@@ -308,6 +309,16 @@ class MemoryStore:
 
     async def checkpoint_at(self, size: int) -> str | None:
         return self.disk.checkpoints.get(size)
+
+    async def checkpoints(self, *, cursor: int | None = None, limit: int) -> list[SignedHead]:
+        sizes = sorted(
+            (size for size in self.disk.checkpoints if cursor is None or size < cursor), reverse=True
+        )
+        return [SignedHead(size, self.disk.log[size - 1].time_ms) for size in sizes[:limit]]
+
+    async def cosigned_between(self, least: int, most: int) -> list[CosignedRow]:
+        rows = [row for row in self.of(CosignedRow) if least <= row.size <= most]
+        return sorted(rows, key=lambda row: (row.size, row.witness))
 
     async def root(self, size: int) -> bytes:
         return root(leaf_hash(one.leaf) for one in self.disk.log[:size])

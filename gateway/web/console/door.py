@@ -15,7 +15,7 @@ from aiohttp import hdrs, web
 from gateway.core.account import Role
 from gateway.core.errors import Misuse
 from gateway.web.accounts import Accounts
-from gateway.web.console import correspondence, entrance, log, overview, people, words
+from gateway.web.console import checkpoints, correspondence, entrance, log, overview, people, words
 from gateway.web.console.entrance import SESSIONS, cookie_name
 from gateway.web.console.frame import PAGES, PERSON, STATIC, Static, environment, framed, page
 from gateway.web.context import CONTEXT, Context
@@ -70,6 +70,8 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/log", AUDITORS, log.index),
     Route("GET", "/log/{n}", AUDITORS, log.show),
     Route("GET", "/log/{n}/proof", AUDITORS, log.proof),
+    Route("GET", "/checkpoints", AUDITORS, checkpoints.index),
+    Route("POST", "/checkpoints/verify", AUDITORS, checkpoints.verify),
     Route("GET", "/accounts", ADMINS, people.index),
     Route("POST", "/accounts", ADMINS, people.create),
     Route("POST", "/accounts/{name}/reset", ADMINS, people.reset),
