@@ -69,6 +69,14 @@ class Recorded:
     receipt: Receipt | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class SignedHead:
+    """A checkpoint of the own log: its size, and the time of the last entry that it covers."""
+
+    size: int
+    time_ms: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageFilter:
     """Which messages a list shows; None means any."""
@@ -309,9 +317,14 @@ class Store(RowSource, Protocol):
 
     # -- the audit log
     async def entries(
-        self, where: EntryFilter, *, cursor: int | None = None, limit: int = 50
+        self,
+        where: EntryFilter,
+        *,
+        cursor: int | None = None,
+        limit: int = 50,
+        newest_first: bool = False,
     ) -> list[Logged]:
-        """Return entries oldest first, from after index *cursor*."""
+        """Return entries oldest first, or newest first, from behind index *cursor* in that order."""
         ...
 
     async def entry(self, index: int) -> Logged | None:
@@ -355,6 +368,14 @@ class Store(RowSource, Protocol):
 
     async def checkpoint_at(self, size: int) -> str | None:
         """Return the checkpoint that was signed at *size*, if one was."""
+        ...
+
+    async def checkpoints(self, *, cursor: int | None = None, limit: int) -> list[SignedHead]:
+        """Return the signed checkpoints below size *cursor*, the largest first."""
+        ...
+
+    async def cosigned_between(self, least: int, most: int) -> list[CosignedRow]:
+        """Return the cosignatures under checkpoints of the sizes *least* to *most*, by size."""
         ...
 
     async def first_cosigned(self, index: int) -> list[CosignedRow]:

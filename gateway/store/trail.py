@@ -20,7 +20,8 @@ from gateway.core.merkle import (
     range_nodes,
 )
 from gateway.core.proof import Receipt, encode_proof
-from gateway.ports import EntryFilter, Logged
+from gateway.core.strict import INTEGER_LIMIT
+from gateway.ports import EntryFilter, Logged, SignedHead
 from gateway.rows import CosignedRow, CoverRow, DetailRow, ReceiptRow
 from gateway.store.database import Database
 from gateway.store.ledger import NODES, node_getter
@@ -94,11 +95,28 @@ def _behind(*, after: bool, paged: bool) -> Sequence[sa.ColumnElement[bool]]:
     return (entries.c.index > sa.case((begin <= _CURSOR, _CURSOR), else_=begin - sa.literal_column("1")),)
 
 
+def _ahead(*, before: bool, paged: bool) -> Sequence[sa.ColumnElement[bool]]:
+    """Return where the list begins that goes back from the newest: one bound, as in `_behind`."""
+    if not before:
+        return (entries.c.index < _CURSOR,) if paged else ()
+    end = _at("before_ms", first=False)
+    if not paged:
+        return (entries.c.index <= end,)
+    return (entries.c.index < sa.case((end >= _CURSOR, _CURSOR), else_=end + sa.literal_column("1")),)
+
+
 @cache
-def list_of_entries(filtered: tuple[str, ...], *, after: bool, before: bool, paged: bool) -> Statement:
-    """Return the SELECT of entries by the fields *filtered*, the rarest first; oldest first."""
+def list_of_entries(
+    filtered: tuple[str, ...], *, after: bool, before: bool, paged: bool, newest_first: bool = False
+) -> Statement:
+    """Return the SELECT of entries by the fields *filtered*, the rarest first."""
     conditions = steered([_FILTERED[name] for name in filtered])
     found = sa.select(*_COLUMNS).where(listed(entries.c.time_ms), *conditions)
+    if newest_first:
+        found = found.where(*_ahead(before=before, paged=paged))
+        if after:
+            found = found.where(entries.c.index >= _at("after_ms", first=True))
+        return limited(found.order_by(entries.c.index.desc()))
     found = found.where(*_behind(after=after, paged=paged))
     if before:
         found = found.where(entries.c.index <= _at("before_ms", first=False))
@@ -119,6 +137,20 @@ FIRST_COSIGNED = Statement(
         sa.and_(cosigned.c.witness == _EARLIEST.c.witness, cosigned.c.size == _EARLIEST.c.size),
     )
     .order_by(cosigned.c.size, cosigned.c.witness)
+)
+COSIGNED_BETWEEN = Statement(
+    sa.select(cosigned)
+    .where(
+        cosigned.c.size >= sa.bindparam("least", type_=sa.BigInteger),
+        cosigned.c.size <= sa.bindparam("most", type_=sa.BigInteger),
+    )
+    .order_by(cosigned.c.size, cosigned.c.witness)
+)
+CHECKPOINTS = limited(
+    sa.select(checkpoints.c.size, entries.c.time_ms)
+    .join_from(checkpoints, entries, entries.c.index == checkpoints.c.size - sa.literal_column("1"))
+    .where(checkpoints.c.size < _CURSOR)
+    .order_by(checkpoints.c.size.desc())
 )
 NEWEST_COSIGNED = Statement(
     sa.select(cosigned)
@@ -153,15 +185,21 @@ class TrailReads:
         self._database = database
 
     async def entries(
-        self, where: EntryFilter, *, cursor: int | None = None, limit: int = 50
+        self,
+        where: EntryFilter,
+        *,
+        cursor: int | None = None,
+        limit: int = 50,
+        newest_first: bool = False,
     ) -> list[Logged]:
-        """Return entries oldest first, from after index *cursor*."""
+        """Return entries oldest first, or newest first, from behind index *cursor* in that order."""
         wanted = {name: getattr(where, name) for name in _FILTERED if getattr(where, name) is not None}
         statement = list_of_entries(
             tuple(wanted),
             after=where.after_ms is not None,
             before=where.before_ms is not None,
             paged=cursor is not None,
+            newest_first=newest_first,
         )
         found = await self._database.fetch(
             statement,
@@ -225,6 +263,18 @@ class TrailReads:
         """Return the checkpoint that was signed at *size*, if one was."""
         found = await self._database.fetch(CHECKPOINT_AT, size=size)
         return found[0][0] if found else None
+
+    async def checkpoints(self, *, cursor: int | None = None, limit: int) -> list[SignedHead]:
+        """Return the signed checkpoints below size *cursor*, the largest first."""
+        below = INTEGER_LIMIT if cursor is None else cursor
+        found = await self._database.fetch(CHECKPOINTS, cursor=below, limit=limit)
+        return [SignedHead(size, time_ms) for size, time_ms in found]
+
+    async def cosigned_between(self, least: int, most: int) -> list[CosignedRow]:
+        """Return the cosignatures under checkpoints of the sizes *least* to *most*, by size."""
+        kind = KINDS[CosignedRow]
+        found = await self._database.fetch(COSIGNED_BETWEEN, least=least, most=most)
+        return [kind.build(tuple(row)) for row in found]
 
     async def first_cosigned(self, index: int) -> list[CosignedRow]:
         """Return of each witness the earliest cosignature that covers entry *index*, by size."""

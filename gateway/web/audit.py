@@ -38,9 +38,13 @@ async def proof(request: web.Request) -> web.Response:
     """Give the proof of an entry: to the earliest cosigned checkpoint that covers it, or the newest."""
     found = await entry_asked_for(request)
     await log_reading(request, extra=(("entry_index", found.index),))
-    store = request.app[CONTEXT].store
-    text = await cosigned_proof(store, found.index) or (await store.receipt(found.index)).proof
+    text = await proof_of(request.app[CONTEXT].store, found.index)
     return web.Response(text=text, content_type=_TEXT)
+
+
+async def proof_of(store: Store, index: int) -> str:
+    """Return the proof of an entry: to the earliest cosigned checkpoint that covers it, or the newest."""
+    return await cosigned_proof(store, index) or (await store.receipt(index)).proof
 
 
 async def cosigned_proof(store: Store, index: int) -> str | None:
@@ -77,13 +81,13 @@ async def verify(request: web.Request) -> web.Response:
             "until": None if fault is None else fault.until,
             "origin": context.directory.own.log.origin,
             "size": found.size,
-            "root": _root(found.checkpoint),
+            "root": root_of(found.checkpoint),
             "checkpoint": found.checkpoint,
         }
     )
 
 
-def _root(checkpoint: str) -> str:
+def root_of(checkpoint: str) -> str:
     """Return the root that a checkpoint names, in base64; "" if it is none."""
     try:
         _, _, root = parse_head(parse_note(checkpoint).text)
@@ -115,8 +119,13 @@ def filter_of(asked: Mapping[str, str]) -> EntryFilter:
 
 async def log_reading(request: web.Request, *, extra: tuple[tuple[str, str | int], ...] = ()) -> None:
     """Record that the bearer reads the log. Raises Unavailable: then nothing may be read."""
-    draft = Draft(event="log.read", outcome="ok", actor_ref=request[BEARER].id, extra=extra)
-    await request.app[CONTEXT].store.record(Change(name="read", entries=(draft,)))
+    await record_reading(request.app[CONTEXT].store, request[BEARER].id, extra=extra)
+
+
+async def record_reading(store: Store, actor: str, *, extra: tuple[tuple[str, str | int], ...] = ()) -> None:
+    """Record that *actor* reads the log. Raises Unavailable: then nothing may be read."""
+    draft = Draft(event="log.read", outcome="ok", actor_ref=actor, extra=extra)
+    await store.record(Change(name="read", entries=(draft,)))
 
 
 def view(logged: Logged) -> dict[str, object]:

@@ -32,7 +32,7 @@ async def show(request: web.Request) -> web.Response:
     """Show one entry, by its index from 0, and what is left of its detail."""
     found = await entry_asked_for(request)
     await log_reading(request, extra=(("entry_index", found.index),))
-    return respond({**view(found), **await _detail_of(request.app[CONTEXT], found)})
+    return respond({**view(found), **await detail_of(request.app[CONTEXT], found)})
 
 
 async def find(request: web.Request) -> web.Response:
@@ -66,7 +66,7 @@ async def find(request: web.Request) -> web.Response:
     return respond({"items": hits, "damaged": damaged, "after": after if more else None})
 
 
-async def _detail_of(context: Context, logged: Logged) -> Mapping[str, object]:
+async def detail_of(context: Context, logged: Logged) -> Mapping[str, object]:
     """Return what is left of the detail to which an entry commits, as a member of its view."""
     if parse_entry(logged.leaf).commitment is None:
         return {}

@@ -140,6 +140,7 @@ async def test_everybody_can_use_each_page(
     posted = await console.hook.received()
     link = await console.invite("b.haddad", Role.OFFICER)
     await console.enrol("a.haddad", Role.VIEWER, Role.ADMIN)
+    await console.hook.store.checkpoint()
     context = await chromium.new_context(locale=language, color_scheme=scheme)
     page = await context.new_page()
     for path in ("/sign-in", f"/welcome/{link}"):
@@ -151,7 +152,17 @@ async def test_everybody_can_use_each_page(
         await page.locator(f"[name={name}]").fill(value)
     await page.locator("main button").click()
     await expect(page.locator("header nav")).to_be_visible()
-    for path in ("/", "/messages", f"/messages/in/{PEER}/{posted.id}", "/account", "/accounts", "/nothing"):
+    for path in (
+        "/",
+        "/messages",
+        f"/messages/in/{PEER}/{posted.id}",
+        "/log",
+        "/log/0",
+        "/checkpoints",
+        "/account",
+        "/accounts",
+        "/nothing",
+    ):
         await page.goto(base(console) + path)
         assert await page.evaluate("document.documentElement.dir") == direction
         await check(page, path)

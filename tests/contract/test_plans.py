@@ -90,8 +90,10 @@ def test_a_list_of_cases_follows_an_index(database, of_peer):
     ],
 )
 @pytest.mark.parametrize("timed", [False, True])
-def test_a_list_of_entries_follows_an_index(database, names, index, timed):
-    told = plan(database, list_of_entries(names, after=timed, before=timed, paged=True))
+@pytest.mark.parametrize("newest_first", [False, True])
+def test_a_list_of_entries_follows_an_index(database, names, index, timed, newest_first):
+    statement = list_of_entries(names, after=timed, before=timed, paged=True, newest_first=newest_first)
+    told = plan(database, statement)
     assert f"SEARCH entries USING {'INDEX ' if index.startswith('ix') else ''}{index}" in told
     assert "TEMP B-TREE" not in told
 

@@ -207,7 +207,7 @@ async def test_every_route_is_for_its_roles_alone(console, role):
         if route.roles is None or route.path.startswith(("/sign-out", "/account/sessions")):
             continue
         path = route.path.format(
-            name="nobody", direction="in", peer=PEER, id=NOTHING, sha256="0" * 64, file="x", link="x"
+            name="nobody", direction="in", peer=PEER, id=NOTHING, sha256="0" * 64, file="x", link="x", n=0
         )
         answer = await console.client.request(route.method, path, headers=SAME, allow_redirects=False)
         if role is None:

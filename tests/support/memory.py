@@ -25,6 +25,7 @@ from gateway.ports import (
     MessageFilter,
     Outgoing,
     Recorded,
+    SignedHead,
 )
 from gateway.rows import (
     THIS_ENTRY,
@@ -309,6 +310,16 @@ class MemoryStore:
     async def checkpoint_at(self, size: int) -> str | None:
         return self.disk.checkpoints.get(size)
 
+    async def checkpoints(self, *, cursor: int | None = None, limit: int) -> list[SignedHead]:
+        sizes = sorted(
+            (size for size in self.disk.checkpoints if cursor is None or size < cursor), reverse=True
+        )
+        return [SignedHead(size, self.disk.log[size - 1].time_ms) for size in sizes[:limit]]
+
+    async def cosigned_between(self, least: int, most: int) -> list[CosignedRow]:
+        rows = [row for row in self.of(CosignedRow) if least <= row.size <= most]
+        return sorted(rows, key=lambda row: (row.size, row.witness))
+
     async def root(self, size: int) -> bytes:
         return root(leaf_hash(one.leaf) for one in self.disk.log[:size])
 
@@ -322,13 +333,19 @@ class MemoryStore:
         return self.disk.log[index] if index < len(self.disk.log) else None
 
     async def entries(
-        self, where: EntryFilter, *, cursor: int | None = None, limit: int = 50
+        self,
+        where: EntryFilter,
+        *,
+        cursor: int | None = None,
+        limit: int = 50,
+        newest_first: bool = False,
     ) -> list[Logged]:
         wanted = {name: getattr(where, name) for name in ("peer", "message_id", "event")}
+        found = list(zip(self.disk.drafts, self.disk.log, strict=True))[:: -1 if newest_first else 1]
         return [
             entry
-            for draft, entry in zip(self.disk.drafts, self.disk.log, strict=True)
-            if (cursor is None or entry.index > cursor)
+            for draft, entry in found
+            if (cursor is None or (entry.index < cursor if newest_first else entry.index > cursor))
             and all(value is None or getattr(draft, name) == value for name, value in wanted.items())
         ][:limit]
 
