@@ -94,6 +94,7 @@ def environment() -> Environment:
         "directions": words.DIRECTIONS,
         "roles": words.ROLES,
         "account_states": words.ACCOUNT_STATES,
+        "cooperation": words.COOPERATION,
     }
     made.filters |= {"when": _when, "ident": _ident}
     return made

@@ -28,6 +28,16 @@ ACCOUNT_STATES: Mapping[str, str] = {
     "active": "Active",
     "disabled": "Disabled",
 }
+COOPERATION: Mapping[str, str] = {
+    "mla": "Mutual legal assistance",
+    "confiscation": "Confiscation",
+    "extradition": "Extradition",
+    "transfer_sentenced": "Transfer of sentenced persons",
+    "jit": "Joint investigations",
+    "transfer_proceedings": "Transfer of proceedings",
+    "spontaneous": "Spontaneous information",
+    "consultation": "Consultation",
+}
 PROBLEMS: Mapping[str, str] = {
     "not_found": "There is no such page or thing here.",
     "method_not_allowed": "This cannot be asked in this way.",
@@ -56,7 +66,7 @@ FAILURES: Mapping[str, str] = {
 SENTENCES = (
     *(
         sentence
-        for table in (STATES, DIRECTIONS, ROLES, ACCOUNT_STATES, PROBLEMS, FAILURES)
+        for table in (STATES, DIRECTIONS, ROLES, ACCOUNT_STATES, COOPERATION, PROBLEMS, FAILURES)
         for sentence in table.values()
     ),
     OTHERWISE,
