@@ -95,6 +95,8 @@ def environment() -> Environment:
         "roles": words.ROLES,
         "account_states": words.ACCOUNT_STATES,
         "cooperation": words.COOPERATION,
+        "alarm_words": words.ALARMS,
+        "alarm_otherwise": words.ALARM_OTHERWISE,
     }
     made.filters |= {"when": _when, "ident": _ident}
     return made
