@@ -1,17 +1,20 @@
-"""Peers in the console: how they are reached, and what their cards and profiles say."""
+"""Peers in the console: how they are reached, what cards and profiles say, and what administrators change."""
 
 from dataclasses import replace
 
 import pytest
 
+from gateway.cli.peers import _ADVICE
 from gateway.core.account import Role
 from gateway.core.card import fingerprint
 from gateway.core.strict import sha256
 from gateway.ports import Change
-from gateway.rows import NEVER_PINNED, CardRow, ForkRow, PeerRow, WitnessRow
+from gateway.rows import NEVER_PINNED, AccountRow, CardRow, ForkRow, PeerRow, WitnessRow
+from gateway.web.console import words
 from tests.support.authorities import NOW_MS, make_authority
 from tests.support.consoles import open_console
-from tests.support.hooks import PEER
+from tests.support.doors import open_door
+from tests.support.hooks import PEER, US
 from tests.support.profiles import make_profile, record_profile
 
 HOSTILE = '"><script>alert(1)</script>'
@@ -121,3 +124,69 @@ async def test_what_contradicts_is_shown_and_not_believed(console):
     assert other.sha256 in shown
     assert "Its audit log contradicts itself" in shown
     assert "<script>" not in shown
+
+
+async def test_an_administrator_suspends_and_activates(console):
+    await enter(console, Role.ADMIN)
+    (account,) = await console.hook.store.all(AccountRow)
+    before = console.hook.counts()["entries"]
+    for verb, event, other in (
+        ("suspend", "peer.suspended", "activate"),
+        ("activate", "peer.activated", "suspend"),
+    ):
+        for _ in range(2):
+            answer = await console.post(f"/peers/{PEER}/{verb}")
+            assert (answer.status, answer.headers["Location"]) == (303, f"/peers/{PEER}")
+        entry = await console.hook.last()
+        assert (entry["event"], entry["peer"], entry["actor_ref"]) == (event, PEER, account.id)
+        shown = await console.text(f"/peers/{PEER}")
+        assert f'action="/peers/{PEER}/{other}"' in shown
+        assert f'action="/peers/{PEER}/{verb}"' not in shown
+    assert console.hook.counts()["entries"] == before + 2, "each once"
+
+
+async def test_what_names_no_peer_changes_nothing(console):
+    await enter(console, Role.ADMIN)
+    before = console.hook.counts()
+    for verb in ("suspend", "activate", "check"):
+        assert (await console.post(f"/peers/qz.nobody/{verb}")).status == 404
+        assert (await console.post(f"/peers/NOBODY/{verb}")).status == 400
+    assert console.hook.counts() == before
+
+
+@pytest.mark.parametrize("role", [role for role in Role if role is not Role.ADMIN])
+async def test_others_are_offered_no_changes(console, role):
+    await enter(console, role)
+    assert f'action="/peers/{PEER}' not in await console.text(f"/peers/{PEER}")
+    before = console.hook.counts()
+    for verb in ("suspend", "activate", "check"):
+        assert (await console.post(f"/peers/{PEER}/{verb}")).status == 403
+    assert console.hook.counts() == before
+
+
+async def test_a_connection_is_checked(tmp_path):
+    async with (
+        open_door(tmp_path / "peer", make_authority(PEER)) as door,
+        open_console(tmp_path / "us", peers=(door.party.card,)) as console,
+    ):
+        await enter(console, Role.ADMIN)
+        await console.text("/")  # the minute of use is written
+        before = console.hook.counts()
+
+        async def found() -> str:
+            answer = await console.post(f"/peers/{PEER}/check")
+            assert answer.status == 200
+            return await answer.text()
+
+        assert "The peer was not reached." in await found(), "we are not pinned there"
+        await door.pin(make_authority(US))
+        shown = await found()
+        assert "The peer answers." in shown
+        assert "Nothing is wrong." in shown
+        door.clock.time_ms = console.hook.clock.time_ms + 6 * 60 * 1000
+        assert words.PEER_PROBLEMS["clock_apart"] in await found()
+        assert console.hook.counts() == before
+
+
+def test_each_problem_that_the_command_line_explains_has_words():
+    assert set(words.PEER_PROBLEMS) == set(_ADVICE)

@@ -95,6 +95,7 @@ def environment() -> Environment:
         "roles": words.ROLES,
         "account_states": words.ACCOUNT_STATES,
         "cooperation": words.COOPERATION,
+        "peer_problems": words.PEER_PROBLEMS,
         "alarm_words": words.ALARMS,
         "alarm_otherwise": words.ALARM_OTHERWISE,
     }

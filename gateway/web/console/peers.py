@@ -1,16 +1,17 @@
 """Peers: how each can be reached, what its card and its profile say, which cards are not believed."""
 
 from collections.abc import Mapping
+from http import HTTPStatus
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from gateway.core.card import Card, fingerprint
 from gateway.core.strict import sha256
 from gateway.peering.directory import PinnedPeer
 from gateway.rows import NEVER_PINNED, CardRow, ForkRow, WitnessRow
-from gateway.web.console.frame import page, reader_language
+from gateway.web.console.frame import PERSON, page, reader_language
 from gateway.web.context import CONTEXT, Context
-from gateway.web.peers import pinned
+from gateway.web.peers import Dialled, dialled, pinned, set_active
 from schemas.catalogues import DEFAULT
 
 
@@ -36,7 +37,31 @@ async def show(request: web.Request) -> web.Response:
     return await _show(request, pinned(request.app[CONTEXT], request.match_info["id"]))
 
 
-async def _show(request: web.Request, peer: PinnedPeer) -> web.Response:
+async def suspend(request: web.Request) -> web.Response:
+    """Serve a peer no more, and send it nothing."""
+    return await _set_active(request, active=False)
+
+
+async def activate(request: web.Request) -> web.Response:
+    """Serve a suspended peer again."""
+    return await _set_active(request, active=True)
+
+
+async def check(request: web.Request) -> web.Response:
+    """Dial a peer, and show what is wrong if anything is."""
+    context = request.app[CONTEXT]
+    peer = pinned(context, request.match_info["id"])
+    return await _show(request, peer, await dialled(context, peer))
+
+
+async def _set_active(request: web.Request, *, active: bool) -> web.Response:
+    context = request.app[CONTEXT]
+    peer = pinned(context, request.match_info["id"])
+    await set_active(context, peer, active=active, actor=request[PERSON].account.id)
+    return web.Response(status=HTTPStatus.SEE_OTHER, headers={hdrs.LOCATION: f"/peers/{peer.row.authority}"})
+
+
+async def _show(request: web.Request, peer: PinnedPeer, found: Dialled | None = None) -> web.Response:
     context = request.app[CONTEXT]
     store, authority = context.store, peer.row.authority
     others = [
@@ -48,6 +73,7 @@ async def _show(request: web.Request, peer: PinnedPeer) -> web.Response:
         request,
         "peer.html",
         peer=peer,
+        found=found,
         name=_name(request, peer),
         fingerprint=fingerprint(peer.card),
         pins=[(sha256(one.der), one.window) for one in peer.card.tls],

@@ -38,6 +38,21 @@ COOPERATION: Mapping[str, str] = {
     "spontaneous": "Spontaneous information",
     "consultation": "Consultation",
 }
+PEER_PROBLEMS: Mapping[str, str] = {
+    "suspended": "It is suspended, here or over there.",
+    "card_expired": "Its pinned card has expired. Ask the authority for a new one.",
+    "clock_apart": "Its clock and ours are more than five minutes apart.",
+    "newer_card": "It has a newer card, which is fetched within the hour.",
+    "other_card": "It shows another card than the pinned one. Ask the authority what happened.",
+    "bad_card": "It shows no card that holds.",
+    "wrong_authority": "Another authority answers at its address.",
+    "bad_profile": "It shows a profile that does not hold.",
+    "bad_answer": "It answers in another form than the protocol has.",
+    "unreachable": "Nobody answers at its address.",
+    "timeout": "It does not answer in time.",
+    "tls": "No handshake: it has not pinned our card, or its key is not the one in its pinned card.",
+    "wrong_sender": "It no longer has our certificate pinned.",
+}
 _ASK = "Ask the authority over another channel what happened."
 _PROOF = (
     "Keep the proof with art18 audit forks -o FILE, ask the authority over another channel, and have an "
@@ -118,7 +133,16 @@ FAILURES: Mapping[str, str] = {
 SENTENCES = (
     *(
         sentence
-        for table in (STATES, DIRECTIONS, ROLES, ACCOUNT_STATES, COOPERATION, PROBLEMS, FAILURES)
+        for table in (
+            STATES,
+            DIRECTIONS,
+            ROLES,
+            ACCOUNT_STATES,
+            COOPERATION,
+            PEER_PROBLEMS,
+            PROBLEMS,
+            FAILURES,
+        )
         for sentence in table.values()
     ),
     *(sentence for pair in ALARMS.values() for sentence in pair),
