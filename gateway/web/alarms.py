@@ -4,6 +4,7 @@ from aiohttp import web
 
 from gateway.core.clocks import CLOCKS
 from gateway.core.strict import time_text
+from gateway.ports import Store
 from gateway.rows import AlarmRow
 from gateway.web.context import CONTEXT
 from gateway.web.documents import respond_part
@@ -13,9 +14,12 @@ _CLOCKS = {clock.code: clock for clock in (*CLOCKS.case, CLOCKS.delivery)}
 
 async def index(request: web.Request) -> web.Response:
     """List the alarms that stand."""
-    rows = await request.app[CONTEXT].store.all(AlarmRow)
-    rows.sort(key=lambda row: (-row.raised_ms, row.code, row.subject))
-    return respond_part(request, [_view(row) for row in rows])
+    return respond_part(request, [_view(row) for row in await standing(request.app[CONTEXT].store)])
+
+
+async def standing(store: Store) -> list[AlarmRow]:
+    """Return the alarms that stand, the newest first."""
+    return sorted(await store.all(AlarmRow), key=lambda row: (-row.raised_ms, row.code, row.subject))
 
 
 def _view(row: AlarmRow) -> dict[str, object]:

@@ -71,17 +71,47 @@ async def add(request: web.Request) -> web.Response:
 
 async def suspend(request: web.Request) -> web.Response:
     """Serve a peer no more, and send it nothing, until it is activated."""
-    return await _set_state(request, _SUSPENDED, "peer.suspended")
+    return await _moved(request, active=False)
 
 
 async def activate(request: web.Request) -> web.Response:
     """Serve a suspended peer again."""
-    return await _set_state(request, _ACTIVE, "peer.activated")
+    return await _moved(request, active=True)
 
 
 async def check(request: web.Request) -> web.Response:
     """Dial a peer and say what is wrong, if anything."""
     context, peer = request.app[CONTEXT], _pinned(request)
+    found = await dialled(context, peer)
+    shown = {name: found.answer[name] for name in ("authority", "time", "version") if name in found.answer}
+    return respond(
+        {
+            "peer": peer.row.authority,
+            "reachable": found.reachable,
+            "problems": list(found.problems),
+            "answer": shown,
+            "profile_sequence": None if peer.profile is None else peer.profile.sequence,
+            "newer_profile": found.newer_profile,
+        }
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Dialled:
+    """What came of dialling a peer; `newer_profile` is the sequence of one that is not here yet."""
+
+    answer: Mapping[str, object]
+    problems: tuple[str, ...]
+    newer_profile: int | None
+
+    @property
+    def reachable(self) -> bool:
+        """Say whether the peer answered."""
+        return bool(self.answer)
+
+
+async def dialled(context: Context, peer: PinnedPeer) -> Dialled:
+    """Dial *peer*; what is newer there is fetched soon."""
     problems = [] if peer.active else ["suspended"]
     if peer.card.expires_ms <= context.clock.now_ms():
         problems.append("card_expired")
@@ -99,26 +129,23 @@ async def check(request: web.Request) -> web.Response:
         problems.append("bad_profile")
     if offered is not None or "newer_card" in problems:
         context.cards_wanted(peer.row.authority)
-    shown = {name: answer[name] for name in ("authority", "time", "version") if name in answer}
-    return respond(
-        {
-            "peer": peer.row.authority,
-            "reachable": bool(answer),
-            "problems": problems,
-            "answer": shown,
-            "profile_sequence": None if peer.profile is None else peer.profile.sequence,
-            "newer_profile": offered,
-        }
-    )
+    return Dialled(answer, tuple(problems), offered)
 
 
-async def _set_state(request: web.Request, state: str, event: str) -> web.Response:
+async def _moved(request: web.Request, *, active: bool) -> web.Response:
     context, peer = request.app[CONTEXT], _pinned(request)
+    now = await set_active(context, peer, active=active, actor=request[BEARER].id)
+    return respond(_view(now, await _Known.of(context.store)))
+
+
+async def set_active(context: Context, peer: PinnedPeer, *, active: bool, actor: str) -> PinnedPeer:
+    """Serve *peer*, or serve it no more, as *actor* says; return it as it is then. Raises Unavailable."""
+    state, event = (_ACTIVE, "peer.activated") if active else (_SUSPENDED, "peer.suspended")
     for _ in range(_TRIES):
         row = await context.store.get(PeerRow, peer.row.authority)
         if row is None or row.state == state:
             break
-        entry = Draft(event=event, outcome="ok", peer=row.authority, actor_ref=request[BEARER].id)
+        entry = Draft(event=event, outcome="ok", peer=row.authority, actor_ref=actor)
         moved = replace(row, state=state, attempt=0, next_ms=0, problem=None)
         with suppress(Stale):
             await context.store.record(Change(name="peer", entries=(entry,), puts=(moved,)))
@@ -129,7 +156,7 @@ async def _set_state(request: web.Request, state: str, event: str) -> web.Respon
         raise Unavailable("others are changing the same peer")
     if now.active:
         context.cards_wanted(now.row.authority)
-    return respond(_view(now, await _Known.of(context.store)))
+    return now
 
 
 async def _ceremony(context: Context, card: Card, known: PinnedPeer | None, actor: str) -> Change:
@@ -208,7 +235,12 @@ async def _profile_offered(client: PeerClient, peer: PinnedPeer) -> int | None:
 
 def _pinned(request: web.Request) -> PinnedPeer:
     query(request)
-    peer = request.app[CONTEXT].directory.peers.get(parse_authority(request.match_info["id"]))
+    return pinned(request.app[CONTEXT], request.match_info["id"])
+
+
+def pinned(context: Context, authority: str) -> PinnedPeer:
+    """Return the peer *authority*. Raises Malformed, or Misuse: 404, none of this id is pinned."""
+    peer = context.directory.peers.get(parse_authority(authority))
     if peer is None:
         raise Misuse(HTTPStatus.NOT_FOUND, "not_found", "no card of this authority is pinned")
     return peer

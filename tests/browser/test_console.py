@@ -8,8 +8,12 @@ import pytest
 from playwright.async_api import Browser, BrowserContext, Page, expect
 
 from gateway.core.account import ACCOUNT_TRIES, Role
+from gateway.ports import Change
+from gateway.rows import AlarmRow
+from tests.support.authorities import NOW_MS, make_authority
 from tests.support.consoles import PASSPHRASE, STEP_MS, Console, open_console
 from tests.support.hooks import PEER
+from tests.support.profiles import make_profile, record_profile
 
 AXE = Path(__file__).parents[1] / "interop" / "node_modules" / "axe-core" / "axe.min.js"
 HOSTILE = '"><img src=x onerror=alert(1)>'
@@ -133,6 +137,14 @@ async def test_another_site_changes_nothing(browsing: BrowserContext, console: C
     assert console.hook.counts() == before
 
 
+async def busy(console: Console) -> None:
+    """Give the pages of peers and alarms something to show."""
+    await record_profile(console.hook.store, make_profile(make_authority(PEER)))
+    await console.hook.context.directory.refresh()
+    alarm = AlarmRow(code="card_fork", subject=PEER, version=0, raised_ms=NOW_MS, detail="sequence 2")
+    await console.hook.store.record(Change(name="alarm", puts=(alarm,)))
+
+
 @pytest.mark.parametrize(("language", "direction", "scheme"), [("en", "ltr", "light"), ("ar", "rtl", "dark")])
 async def test_everybody_can_use_each_page(
     chromium: Browser, console: Console, language: str, direction: str, scheme: str
@@ -152,10 +164,14 @@ async def test_everybody_can_use_each_page(
         await page.locator(f"[name={name}]").fill(value)
     await page.locator("main button").click()
     await expect(page.locator("header nav")).to_be_visible()
+    await busy(console)
     for path in (
         "/",
         "/messages",
         f"/messages/in/{PEER}/{posted.id}",
+        "/peers",
+        f"/peers/{PEER}",
+        "/alarms",
         "/log",
         "/log/0",
         "/checkpoints",

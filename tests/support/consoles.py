@@ -10,6 +10,7 @@ from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient, TestServer
 
 from gateway.core.account import Role
+from gateway.core.card import Card
 from gateway.web.accounts import Accounts
 from gateway.web.console.door import console_app
 from gateway.web.console.entrance import SESSIONS
@@ -69,9 +70,11 @@ class Console:
 
 
 @contextlib.asynccontextmanager
-async def open_console(folder: Path, **settings: object) -> AsyncIterator[Console]:
-    """Open hook and console of US; *settings* are those of the console."""
-    async with open_hook(folder) as hook:
+async def open_console(
+    folder: Path, *, peers: tuple[Card, ...] | None = None, **settings: object
+) -> AsyncIterator[Console]:
+    """Open hook and console of US; *peers* as for the hook, *settings* are those of the console."""
+    async with open_hook(folder, peers=peers) as hook:
         chosen = hook.context.settings.console.model_copy(update=settings)
         changed = hook.context.settings.model_copy(update={"console": chosen})
         app = console_app(replace(hook.context, settings=changed), LEAST)

@@ -15,7 +15,17 @@ from aiohttp import hdrs, web
 from gateway.core.account import Role
 from gateway.core.errors import Misuse
 from gateway.web.accounts import Accounts
-from gateway.web.console import checkpoints, correspondence, entrance, log, overview, people, words
+from gateway.web.console import (
+    alarms,
+    checkpoints,
+    correspondence,
+    entrance,
+    log,
+    overview,
+    peers,
+    people,
+    words,
+)
 from gateway.web.console.entrance import SESSIONS, cookie_name
 from gateway.web.console.frame import PAGES, PERSON, STATIC, Static, environment, framed, page
 from gateway.web.context import CONTEXT, Context
@@ -67,6 +77,12 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/account/sessions/end", EVERYBODY, people.end_every_session),
     Route("GET", "/messages", READERS, correspondence.index),
     Route("GET", "/messages/{direction}/{peer}/{id}", READERS, correspondence.show),
+    Route("GET", "/peers", EVERYBODY, peers.index),
+    Route("GET", "/peers/{id}", EVERYBODY, peers.show),
+    Route("POST", "/peers/{id}/check", ADMINS, peers.check),
+    Route("POST", "/peers/{id}/suspend", ADMINS, peers.suspend),
+    Route("POST", "/peers/{id}/activate", ADMINS, peers.activate),
+    Route("GET", "/alarms", EVERYBODY, alarms.index),
     Route("GET", "/log", AUDITORS, log.index),
     Route("GET", "/log/{n}", AUDITORS, log.show),
     Route("GET", "/log/{n}/proof", AUDITORS, log.proof),

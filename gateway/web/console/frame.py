@@ -94,6 +94,10 @@ def environment() -> Environment:
         "directions": words.DIRECTIONS,
         "roles": words.ROLES,
         "account_states": words.ACCOUNT_STATES,
+        "cooperation": words.COOPERATION,
+        "peer_problems": words.PEER_PROBLEMS,
+        "alarm_words": words.ALARMS,
+        "alarm_otherwise": words.ALARM_OTHERWISE,
     }
     made.filters |= {"when": _when, "ident": _ident}
     return made

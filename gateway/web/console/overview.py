@@ -2,20 +2,19 @@
 
 from aiohttp import web
 
-from gateway.core.clocks import CLOCKS
-from gateway.rows import AlarmRow, WitnessRow
+from gateway.rows import WitnessRow
+from gateway.web.alarms import standing
 from gateway.web.console.frame import page
 from gateway.web.context import CONTEXT
 
 _MOST = 8
-_CLOCKS = {clock.code: clock.title for clock in (*CLOCKS.case, CLOCKS.delivery)}
 
 
 async def overview(request: web.Request) -> web.Response:
     """Show where things stand."""
     context = request.app[CONTEXT]
     store = context.store
-    alarms = sorted(await store.all(AlarmRow), key=lambda row: (-row.raised_ms, row.code, row.subject))
+    alarms = await standing(store)
     peers = sorted((peer.row for peer in context.directory.peers.values()), key=lambda row: row.authority)
     witnesses = sorted(await store.all(WitnessRow), key=lambda row: (-row.size, row.name))
     return page(
@@ -26,7 +25,6 @@ async def overview(request: web.Request) -> web.Response:
         now_ms=context.clock.now_ms(),
         alarms=alarms[:_MOST],
         alarms_count=len(alarms),
-        clocks=_CLOCKS,
         peers=peers,
         depth=await store.queue_depth(),
         log_size=await store.log_size(),
