@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from gateway.core.ids import AuthorityId
 from gateway.ports import Change, EntryFilter, MessageFilter
-from gateway.rows import AlarmRow, CaseRow, Direction, MessageRow, Row
+from gateway.rows import AlarmRow, CaseRow, CosignedRow, Direction, MessageRow, Row
 from gateway.store import SqlStore, questions, trail
 from gateway.store.statements import Statement
 from tests.contract.conftest import Place
@@ -408,8 +408,10 @@ MESSAGE = str(uuid.UUID(int=4 << 76 | 8 << 60))
         ({"event": "no.such"}, []),
     ],
 )
-async def test_entries_are_listed_oldest_first(trailed: SqlStore, where, which):
+async def test_entries_are_listed_in_either_order(trailed: SqlStore, where, which):
     assert [entry.index for entry in await trailed.entries(EntryFilter(**where))] == which
+    back = await trailed.entries(EntryFilter(**where), newest_first=True)
+    assert [entry.index for entry in back] == which[::-1]
 
 
 async def test_entries_are_paged(trailed: SqlStore):
@@ -423,6 +425,38 @@ async def test_entries_are_paged(trailed: SqlStore):
     assert [entry.index for entry in await trailed.entries(where, cursor=0)] == [1, 2, 3, 4, 5]
     nothing = EntryFilter(after_ms=NOW_MS + 99_000)
     assert await trailed.entries(nothing) == await trailed.entries(nothing, cursor=0) == []
+
+
+async def test_entries_are_paged_from_the_newest(trailed: SqlStore):
+    async def listed(where: EntryFilter, cursor: int | None = None) -> list[int]:
+        found = await trailed.entries(where, cursor=cursor, limit=3, newest_first=True)
+        return [entry.index for entry in found]
+
+    where = EntryFilter(before_ms=NOW_MS + 4000)
+    assert await listed(where) == [4, 3, 2]
+    assert await listed(where, 2) == [1, 0]
+    assert await listed(where, 99) == [4, 3, 2]
+    assert await listed(EntryFilter(), 1) == [0]
+    assert await listed(EntryFilter(after_ms=NOW_MS + 1000), 3) == [2, 1]
+    nothing = EntryFilter(before_ms=NOW_MS - 99_000)
+    assert await listed(nothing) == await listed(nothing, 3) == []
+
+
+async def test_checkpoints_are_listed_with_who_cosigned_them(store: SqlStore):
+    sizes = []
+    for _ in range(3):
+        await store.record(change(entries=2))
+        sizes.append((await store.checkpoint()).size)
+    rows = [CosignedRow(size=size, witness="w.example", version=0, lines="", time_s=1) for size in sizes[:2]]
+    await store.record(Change(name="cosigned", puts=tuple(rows)))
+
+    heads = await store.checkpoints(limit=2)
+    assert [head.size for head in heads] == sizes[:0:-1]
+    newest = await store.entry(sizes[-1] - 1)
+    assert newest is not None
+    assert heads[0].time_ms == newest.time_ms
+    assert [head.size for head in await store.checkpoints(cursor=sizes[1], limit=2)] == [sizes[0]]
+    assert [row.size for row in await store.cosigned_between(sizes[1], sizes[2])] == [sizes[1]]
 
 
 async def test_leaves_are_given_in_pages_and_in_order(store: SqlStore, monkeypatch: pytest.MonkeyPatch):
