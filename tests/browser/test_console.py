@@ -26,7 +26,10 @@ async def console(tmp_path: Path) -> AsyncIterator[Console]:
 
 
 @pytest.fixture
-async def browsing(chromium: Browser) -> AsyncIterator[BrowserContext]:
+async def browsing(
+    chromium: Browser,
+    console: Console,  # noqa: ARG001 - which goes after the browser: no request finds it closed
+) -> AsyncIterator[BrowserContext]:
     """A browser whose every complaint fails the test, of policies above all."""
     context = await chromium.new_context()
     troubles: list[str] = []
