@@ -15,7 +15,7 @@ from aiohttp import hdrs, web
 from gateway.core.account import Role
 from gateway.core.errors import Misuse
 from gateway.web.accounts import Accounts
-from gateway.web.console import correspondence, entrance, overview, people, words
+from gateway.web.console import correspondence, entrance, overview, people, reading, words
 from gateway.web.console.entrance import SESSIONS, cookie_name
 from gateway.web.console.frame import PAGES, PERSON, STATIC, Static, environment, framed, page
 from gateway.web.context import CONTEXT, Context
@@ -29,6 +29,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 EVERYBODY = frozenset(Role)
 READERS = frozenset({Role.VIEWER, Role.OFFICER})
+OFFICERS = frozenset({Role.OFFICER})
 ADMINS = frozenset({Role.ADMIN})
 
 _SAFE = frozenset({hdrs.METH_GET, hdrs.METH_HEAD})
@@ -66,6 +67,7 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/account/sessions/end", EVERYBODY, people.end_every_session),
     Route("GET", "/messages", READERS, correspondence.index),
     Route("GET", "/messages/{direction}/{peer}/{id}", READERS, correspondence.show),
+    Route("POST", "/messages/{direction}/{peer}/{id}/open", OFFICERS, reading.open_content),
     Route("GET", "/accounts", ADMINS, people.index),
     Route("POST", "/accounts", ADMINS, people.create),
     Route("POST", "/accounts/{name}/reset", ADMINS, people.reset),
