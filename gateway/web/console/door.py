@@ -15,7 +15,7 @@ from aiohttp import hdrs, web
 from gateway.core.account import Role
 from gateway.core.errors import Misuse
 from gateway.web.accounts import Accounts
-from gateway.web.console import correspondence, entrance, overview, people, reading, words
+from gateway.web.console import casework, correspondence, entrance, overview, people, reading, words
 from gateway.web.console.entrance import SESSIONS, cookie_name
 from gateway.web.console.frame import PAGES, PERSON, STATIC, Static, environment, framed, page
 from gateway.web.context import CONTEXT, Context
@@ -68,6 +68,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/messages", READERS, correspondence.index),
     Route("GET", "/messages/{direction}/{peer}/{id}", READERS, correspondence.show),
     Route("POST", "/messages/{direction}/{peer}/{id}/open", OFFICERS, reading.open_content),
+    Route("GET", "/cases/{peer}/{id}", READERS, casework.show),
     Route("GET", "/accounts", ADMINS, people.index),
     Route("POST", "/accounts", ADMINS, people.create),
     Route("POST", "/accounts/{name}/reset", ADMINS, people.reset),
