@@ -33,13 +33,17 @@ async def index(request: web.Request) -> web.Response:
 
 async def show(request: web.Request) -> web.Response:
     """Show a case: its clocks, its messages, newest first, and the kinds that each side may send now."""
-    context, row = request.app[CONTEXT], await _find(request)
+    return respond(await describe(request.app[CONTEXT], await _find(request)))
+
+
+async def describe(context: Context, row: CaseRow) -> dict[str, object]:
+    """Return what there is to say of a case without opening a message."""
     history = open_case(context.keyring().storage, row)
     outcome = cases.replay(history)
     running = clocks.running(history, outcome, context.settings.clocks.periods_ms)
     messages = await context.store.messages(MessageFilter(peer=row.peer, case=row.id), limit=_MESSAGES)
     allowed = cases.allowed(history, [context.directory.own.authority, row.peer])
-    found = {
+    return {
         **_summary(row),
         "requesting": outcome.requesting,
         "allowed": {party: list(kinds) for party, kinds in allowed.items()},
@@ -48,7 +52,6 @@ async def show(request: web.Request) -> web.Response:
             {**summary(message), "crossed": message.message_sha256 in outcome.crossed} for message in messages
         ],
     }
-    return respond(found)
 
 
 async def _find(request: web.Request) -> CaseRow:

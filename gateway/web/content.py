@@ -38,14 +38,19 @@ async def log_reading(
     Raises:
         Unavailable: it cannot be logged now, so that nothing may be read.
     """
-    entry = Draft(
+    entry = reading(row, request[BEARER].id, extra)
+    await request.app[CONTEXT].store.record(Change(name="read", entries=(entry,)))
+
+
+def reading(row: MessageRow, actor_ref: str, extra: tuple[tuple[str, str | int], ...] = ()) -> Draft:
+    """Return the entry that *actor_ref* reads content of the message *row*."""
+    return Draft(
         event="content.read",
         outcome="ok",
         peer=row.peer,
         message_id=row.id,
         envelope_sha256=row.envelope_sha256,
         message_sha256=row.message_sha256,
-        actor_ref=request[BEARER].id,
+        actor_ref=actor_ref,
         extra=extra,
     )
-    await request.app[CONTEXT].store.record(Change(name="read", entries=(entry,)))

@@ -13,11 +13,14 @@ from gateway.core.entry import Draft
 from gateway.core.errors import Misuse, Stale, Unavailable
 from gateway.ports import Change, EntryFilter, Store
 from gateway.rows import THIS_ENTRY, Direction, MessageRow, NoticeRow
+from gateway.web.content import reading
 from gateway.web.context import CONTEXT
 from gateway.web.messages import find
 
 _TRIES = 16
 _HANDED_OVER = "handed_over"
+_OPENED = "content.opened"
+_BUSY = "others are changing the same message"
 
 
 async def acknowledge(request: web.Request) -> web.Response:
@@ -30,7 +33,28 @@ async def opened(request: web.Request) -> web.Response:
 
     Who it was is not told. Later openings are readings, for our own log alone.
     """
-    return await _state(request, "content.opened")
+    return await _state(request, _OPENED)
+
+
+async def open_for(store: Store, row: MessageRow, actor_ref: str) -> None:
+    """Record that the person *actor_ref* reads the message *row*; the first time, the sender is told as well.
+
+    Raises:
+        Unavailable: it cannot be logged now, so that nothing may be read.
+    """
+    read = reading(row, actor_ref)
+    for _ in range(_TRIES):
+        change = Change(name="read", entries=(read,))
+        if row.direction is Direction.IN and not await _stated(store, row, _OPENED):
+            told = _statement(row, _OPENED)
+            change = replace(told, entries=(*told.entries, read))
+        try:
+            await store.record(change)
+        except Stale:
+            row = await store.get(MessageRow, row.direction, row.peer, row.id) or row
+            continue
+        return
+    raise Unavailable(_BUSY)
 
 
 async def _state(request: web.Request, event: str) -> web.Response:
@@ -46,7 +70,7 @@ async def _state(request: web.Request, event: str) -> web.Response:
             except Stale:
                 continue
         return web.Response(status=HTTPStatus.NO_CONTENT)
-    raise Unavailable("others are changing the same message")
+    raise Unavailable(_BUSY)
 
 
 async def _stated(store: Store, row: MessageRow, event: str) -> bool:

@@ -154,7 +154,7 @@ async def test_everybody_can_use_each_page(
 ) -> None:
     posted = await console.hook.received()
     link = await console.invite("b.haddad", Role.OFFICER)
-    await console.enrol("a.haddad", Role.VIEWER, Role.ADMIN)
+    await console.enrol("a.haddad", Role.VIEWER, Role.OFFICER, Role.ADMIN)
     await console.hook.store.checkpoint()
     context = await chromium.new_context(locale=language, color_scheme=scheme)
     page = await context.new_page()
@@ -167,11 +167,15 @@ async def test_everybody_can_use_each_page(
         await page.locator(f"[name={name}]").fill(value)
     await page.locator("main button").click()
     await expect(page.locator("header nav")).to_be_visible()
+    message, case = f"/messages/in/{PEER}/{posted.id}", f"/cases/{PEER}/{posted.signed.message.case}"
+    opened = f"{message}/open"
     await busy(console)
     for path in (
         "/",
         "/messages",
-        f"/messages/in/{PEER}/{posted.id}",
+        message,
+        opened,
+        case,
         "/peers",
         f"/peers/{PEER}",
         "/alarms",
@@ -182,7 +186,10 @@ async def test_everybody_can_use_each_page(
         "/accounts",
         "/nothing",
     ):
-        await page.goto(base(console) + path)
+        await page.goto(base(console) + path.removesuffix("/open"))
+        if path == opened:
+            await page.locator("main form button").click()
+            await expect(page.locator("dl.members").first).to_be_visible()
         assert await page.evaluate("document.documentElement.dir") == direction
         await check(page, path)
         for width in (400, 1280):

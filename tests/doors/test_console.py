@@ -237,7 +237,9 @@ async def test_a_request_from_another_site_changes_nothing(console, headers):
     before = console.hook.counts()
     for route in ROUTES:
         if route.method == "POST":
-            path = route.path.format(name="nobody", id=NOTHING, sha256="0" * 64, link="x")
+            path = route.path.format(
+                name="nobody", sha256="0" * 64, link="x", direction="in", peer=PEER, id=NOTHING
+            )
             assert (
                 await console.post(path, {"name": "b.haddad", "role": "admin"}, **headers)
             ).status == 403, path

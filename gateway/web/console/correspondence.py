@@ -44,6 +44,16 @@ async def index(request: web.Request) -> web.Response:
 
 async def show(request: web.Request) -> web.Response:
     """Show one message, and each moment with the entry that proves it."""
+    row = await find(request)
+    moments = [
+        {**moment, "time_ms": parse_time(as_text(moment["time"]))}
+        for moment in await timeline(request.app[CONTEXT], row)
+    ]
+    return page(request, "message.html", row=row, moments=moments)
+
+
+async def find(request: web.Request) -> MessageRow:
+    """Return the message that the path names, or raise 404."""
     named = request.match_info
     if named["direction"] not in set(Direction):
         raise web.HTTPNotFound
@@ -51,11 +61,7 @@ async def show(request: web.Request) -> web.Response:
     row = await request.app[CONTEXT].store.get(MessageRow, *key)
     if row is None:
         raise web.HTTPNotFound
-    moments = [
-        {**moment, "time_ms": parse_time(as_text(moment["time"]))}
-        for moment in await timeline(request.app[CONTEXT], row)
-    ]
-    return page(request, "message.html", row=row, moments=moments)
+    return row
 
 
 def _filter(asked: Mapping[str, str]) -> MessageFilter:

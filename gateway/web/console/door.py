@@ -17,6 +17,7 @@ from gateway.core.errors import Misuse
 from gateway.web.accounts import Accounts
 from gateway.web.console import (
     alarms,
+    casework,
     checkpoints,
     correspondence,
     entrance,
@@ -24,6 +25,7 @@ from gateway.web.console import (
     overview,
     peers,
     people,
+    reading,
     words,
 )
 from gateway.web.console.entrance import SESSIONS, cookie_name
@@ -39,6 +41,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 EVERYBODY = frozenset(Role)
 READERS = frozenset({Role.VIEWER, Role.OFFICER})
+OFFICERS = frozenset({Role.OFFICER})
 ADMINS = frozenset({Role.ADMIN})
 AUDITORS = frozenset({Role.AUDITOR, Role.ADMIN})
 
@@ -77,6 +80,8 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/account/sessions/end", EVERYBODY, people.end_every_session),
     Route("GET", "/messages", READERS, correspondence.index),
     Route("GET", "/messages/{direction}/{peer}/{id}", READERS, correspondence.show),
+    Route("POST", "/messages/{direction}/{peer}/{id}/open", OFFICERS, reading.open_content),
+    Route("GET", "/cases/{peer}/{id}", READERS, casework.show),
     Route("GET", "/peers", EVERYBODY, peers.index),
     Route("GET", "/peers/{id}", EVERYBODY, peers.show),
     Route("POST", "/peers/{id}/check", ADMINS, peers.check),

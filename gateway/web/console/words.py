@@ -114,6 +114,7 @@ PROBLEMS: Mapping[str, str] = {
     "unavailable": "This cannot be done just now. Nothing was changed; try again in a moment.",
     "exists": "There is an account of this name already.",
     "own_account": "Somebody else has to do this to your own account.",
+    "erased": "The content of this message was erased.",
     "malformed": "Something that was given is not in form. Nothing was changed.",
 }
 OTHERWISE = (
