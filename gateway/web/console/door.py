@@ -29,7 +29,7 @@ from gateway.web.console import (
     words,
 )
 from gateway.web.console.entrance import SESSIONS, cookie_name
-from gateway.web.console.frame import PAGES, PERSON, STATIC, Static, environment, framed, page
+from gateway.web.console.frame import PAGES, PERSON, STATIC, Static, environment, framed, page, see_other
 from gateway.web.context import CONTEXT, Context
 from gateway.web.counting import REQUEST_ID, counted, place
 from gateway.web.passphrases import Passphrases
@@ -120,7 +120,7 @@ def guarded(roles: frozenset[Role], handler: Handler) -> Handler:
     async def guard(request: web.Request) -> web.StreamResponse:
         person = await request.app[SESSIONS].recognise(request.cookies.get(cookie_name(request), ""))
         if person is None:
-            return web.Response(status=HTTPStatus.SEE_OTHER, headers={hdrs.LOCATION: "/sign-in"})
+            return see_other("/sign-in")
         request[PERSON] = person
         if not roles & person.roles:
             raise Misuse(HTTPStatus.FORBIDDEN, "wrong_role", "the account lacks the role")

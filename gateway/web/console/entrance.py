@@ -6,7 +6,7 @@ from aiohttp import hdrs, web
 
 from gateway.core.errors import Misuse
 from gateway.web.console import words
-from gateway.web.console.frame import PERSON, page
+from gateway.web.console.frame import PERSON, page, see_other
 from gateway.web.context import CONTEXT
 from gateway.web.sessions import Given, Sessions
 from keys import totp
@@ -35,7 +35,7 @@ async def sign_in(request: web.Request) -> web.Response:
         secret = await request.app[SESSIONS].sign_in(given, request.cookies.get(cookie_name(request)))
     except Misuse as fault:
         return _again(request, "sign_in.html", fault, name=given.name)
-    answer = _to(request, "/")
+    answer = see_other("/")
     _set_cookie(request, answer, secret)
     return answer
 
@@ -44,7 +44,7 @@ async def sign_out(request: web.Request) -> web.Response:
     """End this session."""
     person = request[PERSON]
     await request.app[SESSIONS].end(person, [person.session])
-    answer = _to(request, "/sign-in")
+    answer = see_other("/sign-in")
     answer.del_cookie(
         cookie_name(request), path="/", secure=_secure(request), httponly=True, samesite="Strict"
     )
@@ -99,10 +99,6 @@ def _again(request: web.Request, template: str, fault: Misuse, /, **values: obje
     if fault.retry_after_s is not None:
         answer.headers[hdrs.RETRY_AFTER] = str(fault.retry_after_s)
     return answer
-
-
-def _to(_: web.Request, path: str) -> web.Response:
-    return web.Response(status=HTTPStatus.SEE_OTHER, headers={hdrs.LOCATION: path})
 
 
 def _set_cookie(request: web.Request, answer: web.Response, secret: str) -> None:

@@ -130,6 +130,11 @@ def page(
     return web.Response(status=status, text=text, content_type="text/html")
 
 
+def see_other(path: str) -> web.Response:
+    """Return the answer that sends a browser on to *path* of this door."""
+    return web.Response(status=HTTPStatus.SEE_OTHER, headers={hdrs.LOCATION: path})
+
+
 def reader_language(request: web.Request) -> str:
     """Return the language that the person chose, else the one that the browser asks for."""
     person = request.get(PERSON)

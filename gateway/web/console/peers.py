@@ -1,15 +1,14 @@
 """Peers: how each can be reached, what its card and its profile say, which cards are not believed."""
 
 from collections.abc import Mapping
-from http import HTTPStatus
 
-from aiohttp import hdrs, web
+from aiohttp import web
 
 from gateway.core.card import Card, fingerprint
 from gateway.core.strict import sha256
 from gateway.peering.directory import PinnedPeer
 from gateway.rows import NEVER_PINNED, CardRow, ForkRow, WitnessRow
-from gateway.web.console.frame import PERSON, page, reader_language
+from gateway.web.console.frame import PERSON, page, reader_language, see_other
 from gateway.web.context import CONTEXT, Context
 from gateway.web.peers import Dialled, dialled, pinned, set_active
 from schemas.catalogues import DEFAULT
@@ -58,7 +57,7 @@ async def _set_active(request: web.Request, *, active: bool) -> web.Response:
     context = request.app[CONTEXT]
     peer = pinned(context, request.match_info["id"])
     await set_active(context, peer, active=active, actor=request[PERSON].account.id)
-    return web.Response(status=HTTPStatus.SEE_OTHER, headers={hdrs.LOCATION: f"/peers/{peer.row.authority}"})
+    return see_other(f"/peers/{peer.row.authority}")
 
 
 async def _show(request: web.Request, peer: PinnedPeer, found: Dialled | None = None) -> web.Response:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from http import HTTPStatus
 
-from aiohttp import hdrs, web
+from aiohttp import web
 
 from gateway.core.account import Role, parse_name, parse_roles
 from gateway.core.errors import Malformed, Misuse
@@ -11,7 +11,7 @@ from gateway.ports import Change
 from gateway.rows import AccountRow, SessionRow
 from gateway.web.accounts import Invitation
 from gateway.web.console.entrance import SESSIONS
-from gateway.web.console.frame import PERSON, page
+from gateway.web.console.frame import PERSON, page, see_other
 from gateway.web.context import CONTEXT
 from schemas.catalogues import LANGUAGES
 
@@ -30,7 +30,7 @@ async def choose_language(request: web.Request) -> web.Response:
         raise Malformed("a language is one of the six")
     account = replace(request[PERSON].account, language=chosen)
     await request.app[CONTEXT].store.record(Change(name="language", puts=(account,)))
-    return _to("/account")
+    return see_other("/account")
 
 
 async def end_session(request: web.Request) -> web.Response:
@@ -40,14 +40,14 @@ async def end_session(request: web.Request) -> web.Response:
     if row is None or row.account != person.account.name:
         raise web.HTTPNotFound
     await request.app[SESSIONS].end(person, [row])
-    return _to("/account")
+    return see_other("/account")
 
 
 async def end_every_session(request: web.Request) -> web.Response:
     """Sign the person out everywhere, here too."""
     person, sessions = request[PERSON], request.app[SESSIONS]
     await sessions.end(person, await sessions.accounts.sessions(person.account.name))
-    return _to("/sign-in")
+    return see_other("/sign-in")
 
 
 async def index(request: web.Request) -> web.Response:
@@ -72,7 +72,7 @@ async def reset(request: web.Request) -> web.Response:
 async def disable(request: web.Request) -> web.Response:
     """End an account and its sessions."""
     await request.app[SESSIONS].accounts.disable(_another(request), request[PERSON].account.id)
-    return _to("/accounts")
+    return see_other("/accounts")
 
 
 async def _accounts(
@@ -100,7 +100,3 @@ def _another(request: web.Request) -> str:
             HTTPStatus.CONFLICT, "own_account", "an administrator does not do this to the own account"
         )
     return name
-
-
-def _to(path: str) -> web.Response:
-    return web.Response(status=HTTPStatus.SEE_OTHER, headers={hdrs.LOCATION: path})
